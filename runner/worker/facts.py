@@ -1,0 +1,283 @@
+"""The facts a run leaves in its directory, one frozen value per JSON file; the record is composed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+from runner.worker.spec import Interpreter
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A fact that could not be had, and why."""
+
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asked for the run, and how that is known."""
+
+    user: str
+    name: Optional[str] = None
+    email: Optional[str] = None
+    basis: str = "observed"
+    agent: Optional[str] = None  # the CI or agent that launched it
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process that can be told from any other, also after its pid is used again, and after a reboot."""
+
+    pid: int
+    started: str  # the kernel's start time of the process, in its own unit
+    boot: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """request.json: who asked for the run, when, why and with what words."""
+
+    id: str
+    created: str
+    actor: Actor
+    uri: str  # as given, without userinfo
+    argv: tuple[str, ...]
+    cwd: str
+    tool: str  # "mlproject-runner 0.1.0"
+    name: str = ""
+    why: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    experiment: Optional[str] = None
+    backend: str = "local"
+    submitted_from: str = ""  # host name
+    submitter: Optional[Identity] = None  # the process that makes and launches the run
+    parent: Optional[str] = None
+    rerun_of: Optional[str] = None
+    mode: str = "in-place"  # in-place, fresh
+    gaps: tuple[Gap, ...] = ()
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Submodule:
+    """A submodule at its commit."""
+
+    path: str
+    commit: str
+    url: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """source.json: what git, or the file system, says of the source at the time of the snapshot."""
+
+    kind: str
+    root: str  # absolute path or URI it was taken from, without userinfo
+    subdirectory: str = ""
+    url: Optional[str] = None
+    commit: Optional[str] = None
+    tree: Optional[str] = None
+    branch: Optional[str] = None
+    describe: Optional[str] = None
+    on_remote: Optional[bool] = None
+    dirty: Optional[bool] = None
+    modified: tuple[str, ...] = ()
+    untracked: tuple[str, ...] = ()
+    patch: Optional[str] = None  # sha256 of the binary patch object against HEAD
+    submodules: tuple[Submodule, ...] = ()
+    lfs: tuple[str, ...] = ()
+    not_stored: tuple[str, ...] = ()  # above the size cap: recorded by digest, bytes not kept
+    files: int = 0
+    bytes: int = 0
+    project_file: Optional[str] = None  # name of the MLproject
+    project_file_sha256: Optional[str] = None
+    gaps: tuple[Gap, ...] = ()
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Placement:
+    """placement.json: where on this host the run works, and with which tools. Facts of the host, not of the run."""
+
+    store: str  # MLRUN_HOME on this host
+    cache: str  # MLRUN_CACHE on this host
+    root: Optional[str] = None  # in place: the directory the snapshot was taken from; None: a fresh work/
+    inputs: Mapping[str, str] = field(default_factory=dict)  # Input.name -> absolute path on this host
+    uv: Optional[str] = None  # path of the uv executable
+    python: Optional[str] = None  # an interpreter that can import virtualenv
+    upgrade: bool = False  # resolve anew, whatever lock is known
+    offline: bool = False
+    keep_work: bool = False
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Claim:
+    """claim.json: the worker that carries this run out; there is never a second one."""
+
+    worker: Identity
+    at: str
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed distribution, with the sha256 digests its lock names for it."""
+
+    name: str
+    version: str
+    sha256: tuple[str, ...] = ()
+    url: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class InstalledEnvironment:
+    """environment.json: the environment the command ran in, as found on the host."""
+
+    kind: str
+    prefix: str  # directory of the environment; "" for the host's own
+    bin: str  # directory to put first on PATH; "" for none
+    interpreter: Optional[Interpreter] = None
+    key: Optional[str] = None
+    lock: Optional[str] = None  # sha256 of the lock object
+    lock_origin: str = ""  # project, cache, resolved, pinned
+    packages: tuple[Package, ...] = ()
+    installed_digest: Optional[str] = None
+    built_by: str = ""  # "virtualenv 21.15.8", "uv venv 0.13.9"
+    installed_by: str = ""  # "uv 0.13.9"
+    reused: bool = False
+    why: str = ""  # why it was built, or reused
+    seconds: float = 0.0  # that preparation took
+    variables: Mapping[str, str] = field(default_factory=dict)  # to set for the command: VIRTUAL_ENV, ...
+    gaps: tuple[Gap, ...] = ()
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An accelerator, as its driver names it."""
+
+    model: str
+    driver: str = ""
+    memory: Optional[int] = None  # bytes
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """The machine a run was on."""
+
+    hostname: str
+    os: str  # "Linux 6.1.0 (Debian GNU/Linux 12)"
+    kernel: str
+    machine: str  # x86_64
+    libc: str
+    cpu_model: str
+    cpu_features: tuple[str, ...] = ()
+    cpus: int = 0
+    memory: Optional[int] = None  # bytes
+    gpus: tuple[Gpu, ...] = ()
+    container: Optional[str] = None
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True)
+class Start:
+    """start.json: the moment the command began; linking it is the right to begin."""
+
+    command: str  # rendered
+    argv: tuple[str, ...]
+    cwd: str
+    child: Identity  # also the leader of the command's process group
+    worker: Identity
+    at: str
+    host: HostFacts
+    environ: Mapping[str, str] = field(default_factory=dict)  # the allow-listed variables as the child has them
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """A file a run read or wrote."""
+
+    path: str  # POSIX, relative to the project where inside, else absolute
+    size: int
+    sha256: Optional[str]  # None: above a cap, said in the gaps
+    basis: str  # declared, parameter, observed, traced
+    previous: Optional[str] = None  # an output that replaced a file: the digest before
+    parameter: Optional[str] = None
+    stored: bool = False  # in the object store
+    changed: bool = False  # while the run went on
+    name: Optional[str] = None  # the Input or output pattern it answers to
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
+class Files:
+    """inputs.json and outputs.json: the files seen before and after the command."""
+
+    files: tuple[FileFact, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    ambiguous: tuple[str, ...] = ()  # snapshot files that changed while the run went on; overlapping runs
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a command used, its descendants included."""
+
+    wall: float  # seconds
+    user: float  # CPU seconds
+    system: float
+    peak_memory: Optional[int] = None  # bytes, of the whole tree
+    basis: str = "observed"
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class Log:
+    """A sealed log."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run did not get to its end, in one line, and what to do."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """outcome.json: how the run ended. The first to write it settles it."""
+
+    status: str  # succeeded, failed, killed, lost
+    at: str
+    reason: Optional[str] = None  # exit, timeout, out-of-memory, node-fail, prepare, submit
+    exit_code: Optional[int] = None
+    signal: Optional[int] = None
+    error: Optional[Failure] = None
+    usage: Optional[Usage] = None
+    logs: Mapping[str, Log] = field(default_factory=dict)  # stdout, stderr
+    left_behind: int = 0  # processes that outlived the command and were ended
+    gaps: tuple[Gap, ...] = ()
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """cancel.json: somebody asked for the run to end."""
+
+    at: str
+    by: str
+    signal: str = "TERM"  # INT after Ctrl-C
+    version: int = VERSION

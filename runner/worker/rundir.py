@@ -1,0 +1,144 @@
+"""The run directory: the one class that knows its file names. It is the wire format between machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional, TypeVar
+
+from runner.errors import FormatError
+from runner.worker import facts
+from runner.worker.codec import decode, encode
+from runner.worker.files import pretty, read_json, write_once
+from runner.worker.spec import RunSpec
+
+T = TypeVar("T")
+
+_NAMES: dict[type, str] = {
+    facts.Request: "request.json",
+    RunSpec: "spec.json",
+    facts.SourceFacts: "source.json",
+    facts.Placement: "placement.json",
+    facts.Claim: "claim.json",
+    facts.InstalledEnvironment: "environment.json",
+    facts.Start: "start.json",
+    facts.Outcome: "outcome.json",
+    facts.Cancellation: "cancel.json",
+}
+
+
+class RunDirectory:
+    """A run's files. Each JSON file is written once, whole or not at all; logs and metrics only grow."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the directory; it is made by the store."""
+        self.path = path
+
+    def __repr__(self) -> str:
+        """Return the path, which is the run's whole identity here."""
+        return f"RunDirectory({str(self.path)!r})"
+
+    @property
+    def id(self) -> str:
+        """The run's id: the directory's name."""
+        return self.path.name
+
+    @property
+    def ticket(self) -> Path:
+        """What finds the launched run again; its content belongs to the backend."""
+        return self.path / "ticket.json"
+
+    @property
+    def inputs(self) -> Path:
+        """The files seen before the command."""
+        return self.path / "inputs.json"
+
+    @property
+    def outputs(self) -> Path:
+        """The files seen after the command."""
+        return self.path / "outputs.json"
+
+    @property
+    def stdout(self) -> Path:
+        """The command's standard output."""
+        return self.path / "stdout.log"
+
+    @property
+    def stderr(self) -> Path:
+        """The command's standard error."""
+        return self.path / "stderr.log"
+
+    @property
+    def progress(self) -> Path:
+        """What the worker says while it prepares: one JSON object a line."""
+        return self.path / "progress.jsonl"
+
+    @property
+    def worker_log(self) -> Path:
+        """The worker's own standard error: empty unless mlrun has a defect."""
+        return self.path / "worker.log"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: name, value, step; what $MLRUN_METRICS names."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def artifacts(self) -> Path:
+        """What the run logged as artifacts."""
+        return self.path / "artifacts"
+
+    @property
+    def work(self) -> Path:
+        """The fresh directory of a run that is not in place."""
+        return self.path / "work"
+
+    @property
+    def secrets(self) -> Path:
+        """Secrets on their way to the command: 0600, unlinked as soon as it has read them."""
+        return self.path / "secrets.json"
+
+    @property
+    def record(self) -> Path:
+        """The sealed record."""
+        return self.path / "record.json"
+
+    @property
+    def seal(self) -> Path:
+        """The sha256 of the record's bytes, as `sha256sum` writes it."""
+        return self.path / "record.json.sha256"
+
+    def write(self, value: object) -> bool:
+        """Write a value to the file of its kind; False, and nothing changed, where another was first."""
+        return write_once(self.path / _NAMES[type(value)], pretty(encode(value)))
+
+    def read(self, kind: type[T]) -> T:
+        """Return the value of a kind; FormatError where the file is missing or wrong."""
+        value = self.find(kind)
+        if value is None:
+            message = f"{self.path / _NAMES[kind]} is missing"
+            raise FormatError(message, hint=f"the run {self.id} is damaged; `mlrun rm {self.id}` removes it")
+        return value
+
+    def find(self, kind: type[T]) -> Optional[T]:
+        """Return the value of a kind, or None where it is not written yet."""
+        path = self.path / _NAMES[kind]
+        try:
+            data = read_json(path)
+        except FileNotFoundError:
+            return None
+        return decode(kind, data, str(path))
+
+    def has(self, kind: type) -> bool:
+        """Whether the file of a kind is there."""
+        return (self.path / _NAMES[kind]).exists()
+
+    def write_files(self, path: Path, files: facts.Files) -> bool:
+        """Write ``inputs`` or ``outputs``."""
+        return write_once(path, pretty(encode(files)))
+
+    def read_files(self, path: Path) -> Optional[facts.Files]:
+        """Return what ``inputs`` or ``outputs`` holds, None where it is not written."""
+        try:
+            return decode(facts.Files, read_json(path), str(path))
+        except FileNotFoundError:
+            return None

@@ -22,7 +22,7 @@ def identify(pid: int) -> Optional[Identity]:
 def myself() -> Identity:
     """Return this process's identity."""
     identity = identify(os.getpid())
-    assert identity is not None  # noqa: S101 - it is running this line
+    assert identity is not None
     return identity
 
 

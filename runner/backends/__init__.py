@@ -1,0 +1,1 @@
+"""Where a run can be carried out: hosts and launchers."""

@@ -1,0 +1,1 @@
+"""From environment files to what an environment has to hold."""

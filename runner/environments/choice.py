@@ -1,0 +1,16 @@
+"""What a project says of its environment, before any file is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The environment key of an MLproject or of one of its entry points; ``key`` is "" where nothing is named."""
+
+    key: str = ""  # python_env, conda_env, docker_env, ""
+    path: str = ""  # of the environment file, as written, relative to the project
+    image: str = ""  # docker_env
+    volumes: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str | None], ...] = ()  # (name, value); None: copied from the caller

@@ -1,0 +1,1 @@
+"""The MLproject format: entry points, parameters, and what is wrong with them."""

@@ -1,0 +1,1 @@
+"""The sealed provenance of runs, and what can be asked of it."""

@@ -1,0 +1,1 @@
+"""Where a project comes from, and the snapshot of exactly what a run executes."""

@@ -1,0 +1,1 @@
+"""Where things lie: runs, objects, the index."""

@@ -1,3 +1,21 @@
 """mlrun: runs an MLproject, keeps a record of it, and runs it again, exactly."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.api import SubmittedRun, rerun, run, runs
+
 __version__ = "0.1.0"
+__all__ = ["SubmittedRun", "__version__", "rerun", "run", "runs"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the API when it is asked for: the worker imports this package, and brings nothing of it."""
+    if name in __all__:
+        from runner import api
+
+        return getattr(api, name)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

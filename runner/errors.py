@@ -9,6 +9,7 @@ MlrunError                 exit 125: a failure of mlrun's own
 │   └── FormatError        a stored file does not have the format it claims
 ├── RunNotFoundError       no run, or several, answer to an id
 ├── BackendError           a host or a launcher refuses
+├── RunFailedError         a run that was waited for did not succeed (Python API)
 └── IntegrityError         bytes are not what their digest says
 """
 
@@ -59,6 +60,10 @@ class RunNotFoundError(MlrunError):
 
 class BackendError(MlrunError):
     """A host or a launcher refuses, or cannot be reached."""
+
+
+class RunFailedError(MlrunError):
+    """A run that was waited for did not succeed."""
 
 
 class IntegrityError(MlrunError):

@@ -13,3 +13,8 @@ def now() -> str:
 def stamp(seconds: float) -> str:
     """Return a moment given in seconds since the epoch, ISO 8601."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def seconds(moment: str) -> float:
+    """Return the seconds since the epoch of a moment as ``stamp`` writes it."""
+    return datetime.fromisoformat(moment).timestamp()

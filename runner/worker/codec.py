@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import types
 from collections.abc import Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -11,6 +12,7 @@ from runner.errors import FormatError
 from runner.worker.files import Json
 
 T = TypeVar("T")
+_UNIONS = (Union, getattr(types, "UnionType", Union))  # Optional[X], and X | None where Python has it
 
 
 def encode(value: Any) -> Json:
@@ -32,7 +34,7 @@ def decode(kind: type[T], data: Json, where: str = "") -> T:
 
 def _decode(kind: Any, data: Any, where: str) -> Any:
     origin = get_origin(kind)
-    if origin is Union:
+    if origin in _UNIONS:
         return _decode_union(get_args(kind), data, where)
     if origin is tuple:
         _expect(list, data, where)

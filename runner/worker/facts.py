@@ -112,6 +112,7 @@ class Placement:
     inputs: Mapping[str, str] = field(default_factory=dict)  # Input.name -> absolute path on this host
     uv: Optional[str] = None  # path of the uv executable
     python: Optional[str] = None  # an interpreter that can import virtualenv
+    mlrun: Optional[str] = None  # directory that holds the mlrun command, for nested runs; None on a bare host
     upgrade: bool = False  # resolve anew, whatever lock is known
     offline: bool = False
     keep_work: bool = False

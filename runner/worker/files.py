@@ -26,14 +26,18 @@ def pretty(value: Json) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
 
 
-def write_once(path: Path, data: bytes, mode: int = 0o600) -> bool:
-    """Create ``path`` with ``data``, whole; return False, and change nothing, where it is there already."""
+def write_once(path: Path, data: bytes, mode: int = 0o600, *, followed: bool = False) -> bool:
+    """Create ``path`` with ``data``, whole; return False, and change nothing, where it is there already.
+
+    ``followed``: a later file of the same directory syncs the directory, and nobody needs this one without it.
+    """
     temporary = _write_aside(path, data, mode)
     try:
         return _link(temporary, path, data, mode)
     finally:
         temporary.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        if not followed:
+            _sync_directory(path.parent)
 
 
 def replace(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 _CHUNK = 1 << 20
-_SETTLED = 0.1  # seconds: a file touched later than this before it was hashed may change within one clock tick
+_MAX = (1 << 63) - 1
+_SETTLED = 0.1  # seconds: a file changed less than this before it was read may change again within one clock tick
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS digest (path BLOB PRIMARY KEY, device INTEGER, inode INTEGER, size INTEGER,
-                                   mtime INTEGER, ctime INTEGER, sha256 TEXT NOT NULL) WITHOUT ROWID
+                                   mtime INTEGER, ctime INTEGER, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
 """
 
+AnyPath = Union[str, bytes, "os.PathLike[str]"]
 Key = tuple[int, int, int, int, int]
 Row = tuple[Any, ...]
 
@@ -27,15 +33,24 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_of_file(path: os.PathLike[str] | str) -> str:
+def sha256_of_file(path: AnyPath) -> str:
     """Return the sha256 of a file's bytes, as hex; OSError where it cannot be read."""
     digest = hashlib.sha256()
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
-    with open(path, "rb", buffering=0) as stream:
+    with open_regular(path) as stream:
         while size := stream.readinto(buffer):
             digest.update(view[:size])
     return digest.hexdigest()
+
+
+def open_regular(path: AnyPath) -> FileIO:
+    """Open a regular file to read, unbuffered; OSError for anything else: a pipe would keep us waiting for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", os.fspath(path))
+    return FileIO(descriptor, "rb")
 
 
 def digest_of_directory(files: Iterable[tuple[str, str]]) -> str:
@@ -46,7 +61,13 @@ def digest_of_directory(files: Iterable[tuple[str, str]]) -> str:
 
 def stat_key(status: os.stat_result) -> Key:
     """Return what tells a file's state: device, inode, size, mtime and ctime in ns (an edit can restore mtime)."""
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    # Some file systems number their inodes with 64 bits, SQLite counts with 63.
+    return (status.st_dev & _MAX, status.st_ino & _MAX, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _is_settled(key: Key, moment: float) -> bool:
+    # Every change sets the ctime, to the present: nothing can set it back, and an mtime in the future says nothing.
+    return moment - key[4] / 1e9 > _SETTLED
 
 
 class StatCache:
@@ -57,6 +78,7 @@ class StatCache:
         self._path = path
         self._known: dict[bytes, tuple[Key, str]] = {}
         self._fresh: dict[bytes, tuple[Key, str]] = {}
+        self._notes: dict[str, str] = {}
 
     def preload(self, root: Path) -> None:
         """Read all that is known of the files under ``root`` in one query."""
@@ -65,38 +87,49 @@ class StatCache:
         for row in self._ask(query, (start, start[:-1] + b"0")):
             self._known[row[0]] = (row[1:6], row[6])
 
-    def digest(self, path: os.PathLike[str] | str, status: Optional[os.stat_result] = None) -> str:
+    def digest(self, path: AnyPath, status: Optional[os.stat_result] = None) -> str:
         """Return the sha256 of a file, reading it only where its state is new. ``status`` is its lstat, if had."""
         key = stat_key(status or os.stat(path))
         name = os.fsencode(path)
         known = self._known.get(name)
         if known is not None and known[0] == key:
             return known[1]
-        now = time.time()
+        began = time.time()
         sha256 = sha256_of_file(path)
-        if now - max(key[3], key[4]) / 1e9 > _SETTLED and stat_key(os.stat(path)) == key:
+        if _is_settled(key, began) and stat_key(os.stat(path)) == key:
             self._known[name] = self._fresh[name] = (key, sha256)
         return sha256
 
-    def find(self, path: os.PathLike[str] | str, status: os.stat_result) -> Optional[str]:
+    def find(self, path: AnyPath, status: os.stat_result) -> Optional[str]:
         """Return the digest of a file if its state is known, without reading it."""
         known = self._known.get(os.fsencode(path))
         return known[1] if known is not None and known[0] == stat_key(status) else None
 
-    def learn(self, path: os.PathLike[str] | str, status: os.stat_result, sha256: str) -> None:
-        """Keep a digest that was found in another way; ``status`` is from before the bytes were read."""
+    def learn(self, path: AnyPath, status: os.stat_result, sha256: str, *, since: Optional[float] = None) -> None:
+        """Keep a digest that was found in another way; ``status``, taken at ``since``, is older than the reading."""
         key = stat_key(status)
-        if time.time() - max(key[3], key[4]) / 1e9 > _SETTLED:
+        if _is_settled(key, time.time() if since is None else since):
             name = os.fsencode(path)
             self._known[name] = self._fresh[name] = (key, sha256)
 
+    def recall(self, key: str) -> Optional[str]:
+        """Return what was remembered under a key that says all that it depends on."""
+        rows = self._ask("SELECT value FROM note WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else self._notes.get(key)
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a text that took long to find; it is written by ``save``."""
+        self._notes[key] = value
+
     def save(self) -> None:
         """Write what was learned; a cache that cannot be written is left as it is."""
-        if not self._fresh:
-            return
-        rows = [(name, *key, sha256) for name, (key, sha256) in self._fresh.items()]
-        self._ask("INSERT OR REPLACE INTO digest VALUES (?, ?, ?, ?, ?, ?, ?)", *rows)
-        self._fresh.clear()
+        if self._fresh:
+            rows = [(name, *key, sha256) for name, (key, sha256) in self._fresh.items()]
+            self._ask("INSERT OR REPLACE INTO digest VALUES (?, ?, ?, ?, ?, ?, ?)", *rows)
+            self._fresh.clear()
+        if self._notes:
+            self._ask("INSERT OR REPLACE INTO note VALUES (?, ?)", *self._notes.items())
+            self._notes.clear()
 
     def _ask(self, statement: str, *rows: Row) -> list[Row]:
         """Run a query, or a statement over rows; a cache that cannot be used answers nothing."""
@@ -108,12 +141,13 @@ class StatCache:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.closing(sqlite3.connect(self._path, timeout=5)) as database, database:
                 database.execute("PRAGMA synchronous = OFF")
-                database.execute(_SCHEMA)
+                database.executescript(_SCHEMA)
                 if statement.startswith("SELECT"):
                     return database.execute(statement, rows[0]).fetchall()
                 database.executemany(statement, rows)
-        except sqlite3.OperationalError:  # busy, read-only, no space
-            pass
+        except sqlite3.OperationalError as error:  # busy, read-only, no space; or another version's tables
+            if "column" in str(error):
+                self._path.unlink(missing_ok=True)
         except sqlite3.DatabaseError:  # damaged: it holds nothing that cannot be found again
             self._path.unlink(missing_ok=True)
         except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from runner.worker.objects import Objects
 FILE = "100644"
 EXECUTABLE = "100755"
 SYMLINK = "120000"  # its object holds the target's text
+_LINE = re.compile(rb"(100644|100755|120000) ([0-9a-f]{64})\t((?s:.)+)")
 
 
 @dataclass(frozen=True, order=True)
@@ -26,16 +28,18 @@ class Entry:
 
 def encode_manifest(entries: Iterable[Entry]) -> bytes:
     """Return the manifest's bytes: `mode SP sha256 TAB path NUL`, sorted by path (as `git ls-tree -z` has it)."""
-    return b"".join(b"%s %s\t%s\0" % (e.mode.encode(), e.sha256.encode(), e.path) for e in sorted(entries))
+    ordered = sorted(entries, key=lambda entry: entry.path)
+    return b"".join([b"%b %b\t%b\0" % (e.mode.encode(), e.sha256.encode(), e.path) for e in ordered])
 
 
 def decode_manifest(data: bytes) -> tuple[Entry, ...]:
     """Return the entries of a manifest; FormatError where it is not one."""
-    try:
-        return tuple(_entry(line) for line in data.split(b"\0")[:-1])
-    except (ValueError, UnicodeDecodeError):
+    lines = data.split(b"\0")
+    matches = [_LINE.fullmatch(line) for line in lines[:-1]]
+    if lines[-1] or None in matches:
         message = "a snapshot's manifest is damaged"
-        raise FormatError(message, hint="`mlrun verify` names the object") from None
+        raise FormatError(message, hint="`mlrun verify` names the object")
+    return tuple(Entry(match[3], match[1].decode(), match[2].decode()) for match in matches if match)
 
 
 def materialise(entries: Sequence[Entry], objects: Objects, target: Path) -> None:
@@ -56,12 +60,6 @@ def materialise(entries: Sequence[Entry], objects: Objects, target: Path) -> Non
             os.symlink(objects.read(entry.sha256), path)
         else:
             objects.copy_to(entry.sha256, os.fsdecode(path), 0o755 if entry.mode == EXECUTABLE else 0o644)
-
-
-def _entry(line: bytes) -> Entry:
-    head, path = line.split(b"\t", 1)
-    mode, sha256 = head.decode("ascii").split(" ")
-    return Entry(path, mode, sha256)
 
 
 def _checked_parent(path: bytes, links: set[bytes]) -> bytes:

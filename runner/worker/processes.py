@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Optional
 
 from runner.worker.facts import Identity
-from runner.worker.tools import call
 
 
 def identify(pid: int) -> Optional[Identity]:
@@ -42,8 +40,8 @@ def host_id() -> str:
         except (OSError, ValueError):
             continue
         if machine:
-            return f"{socket.gethostname()}/{machine}"
-    return socket.gethostname()
+            return f"{os.uname().nodename}/{machine}"
+    return os.uname().nodename
 
 
 @lru_cache(maxsize=1)
@@ -70,4 +68,6 @@ def _start_time(pid: int) -> Optional[str]:
 
 
 def _output(*argv: str) -> str:
+    from runner.worker.tools import call  # where /proc says it, no subprocess is needed, nor its import
+
     return call(argv).text.strip()

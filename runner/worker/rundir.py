@@ -25,6 +25,9 @@ _NAMES: dict[type, str] = {
     facts.Cancellation: "cancel.json",
 }
 
+# After a crash of the machine a run without an outcome is lost, whatever else of it has reached the disk.
+_FOLLOWED = {facts.Claim, facts.InstalledEnvironment, facts.Start}
+
 
 class RunDirectory:
     """A run's files. Each JSON file is written once, whole or not at all; logs and metrics only grow."""
@@ -93,6 +96,16 @@ class RunDirectory:
         return self.path / "work"
 
     @property
+    def scratch(self) -> Path:
+        """What is built for this run alone and removed after it: an environment that installs the fresh directory."""
+        return self.path / "scratch"
+
+    @property
+    def reserve(self) -> Path:
+        """Room on the disk for the outcome: a file that is given back before it is written."""
+        return self.path / ".reserve"
+
+    @property
     def secrets(self) -> Path:
         """Secrets on their way to the command: 0600, unlinked as soon as it has read them."""
         return self.path / "secrets.json"
@@ -109,7 +122,7 @@ class RunDirectory:
 
     def write(self, value: object) -> bool:
         """Write a value to the file of its kind; False, and nothing changed, where another was first."""
-        return write_once(self.path / _NAMES[type(value)], pretty(encode(value)))
+        return write_once(self.path / _NAMES[type(value)], pretty(encode(value)), followed=type(value) in _FOLLOWED)
 
     def read(self, kind: type[T]) -> T:
         """Return the value of a kind; FormatError where the file is missing or wrong."""
@@ -134,7 +147,7 @@ class RunDirectory:
 
     def write_files(self, path: Path, files: facts.Files) -> bool:
         """Write ``inputs`` or ``outputs``."""
-        return write_once(path, pretty(encode(files)))
+        return write_once(path, pretty(encode(files)), followed=True)
 
     def read_files(self, path: Path) -> Optional[facts.Files]:
         """Return what ``inputs`` or ``outputs`` holds, None where it is not written."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass
 from typing import Optional
 
+from runner.errors import StoreError
 from runner.worker.clock import now
 from runner.worker.facts import Cancellation, Claim, Failure, Outcome, Request, Start
 from runner.worker.processes import is_alive, myself
@@ -39,15 +41,15 @@ def look(run: RunDirectory) -> State:
     claim = run.find(Claim)
     if claim is None:
         return _look_before_claim(run)
-    start = run.find(Start)
-    worker, child = is_alive(claim.worker), None if start is None else is_alive(start.child)
+    worker = is_alive(claim.worker)
+    start = run.find(Start)  # after the look at the worker: one that is gone writes nothing more
     if worker is None:
         return State(UNREACHABLE)
     if worker:
         return State(PREPARING if start is None else RUNNING)
-    if child:
+    if start is not None and is_alive(start.child):
         return State(ORPHANED)
-    return _settle(run, start)
+    return settle(run, start)
 
 
 def _look_before_claim(run: RunDirectory) -> State:
@@ -56,23 +58,39 @@ def _look_before_claim(run: RunDirectory) -> State:
     if request is not None and request.submitter is not None and is_alive(request.submitter) is False:
         age = time.time() - run.path.stat().st_mtime
         if age > _LAUNCH_GRACE and run.write(Claim(myself(), now())):
-            return _settle(run, None)
+            return settle(run, None)
     return State(SUBMITTED if run.ticket.exists() else PLANNED)
 
 
-def _settle(run: RunDirectory, start: Optional[Start]) -> State:
+def abandon(run: RunDirectory, failure: Failure) -> None:
+    """End a run whose worker is known to have gone before it could claim it; nothing happens where it has claimed."""
+    if run.write(Claim(myself(), now())):
+        run.write(Outcome(status=FAILED, at=now(), reason="submit", error=failure))
+        run.secrets.unlink(missing_ok=True)
+
+
+def settle(run: RunDirectory, start: Optional[Start]) -> State:
+    """End a run that nobody carries out any more: it is lost, or killed where that was asked."""
     # The worker writes its outcome before it goes: one that came between our two looks is the truth.
     outcome = run.find(Outcome)
     if outcome is None:
-        run.write(_lost(run, start))
-        outcome = run.read(Outcome)
+        outcome = _lost(run, start)
+        try:
+            if not run.write(outcome):
+                outcome = run.read(Outcome)
+            run.secrets.unlink(missing_ok=True)
+        except (StoreError, OSError):  # no room, or no right to write: the next look tries again
+            pass
     return State(outcome.status, outcome)
 
 
 def _lost(run: RunDirectory, start: Optional[Start]) -> Outcome:
+    asked = run.find(Cancellation)
+    if asked is not None:
+        number = signal.Signals[f"SIG{asked.signal}"]
+        return Outcome(status=KILLED, at=now(), signal=number, error=Failure(f"cancelled by {number.name}"))
     if start is None:
         message = "the run was given up before its command began: mlrun was killed, or the machine went down"
     else:
         message = "the worker and the command are gone without a word: they were killed, or the machine went down"
-    status = KILLED if run.has(Cancellation) else LOST
-    return Outcome(status=status, at=now(), error=Failure(message, hint=f"see {run.worker_log}, and run it again"))
+    return Outcome(status=LOST, at=now(), error=Failure(message, hint=f"see {run.worker_log}, and run it again"))

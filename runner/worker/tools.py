@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+TimedOut = subprocess.TimeoutExpired
+_launched: list["subprocess.Popen[bytes]"] = []  # not yet reaped
+
 Argv = Sequence["str | bytes | os.PathLike[str]"]
 
 
@@ -50,14 +53,50 @@ def stream(
     *,
     cwd: Optional[os.PathLike[str]] = None,
     env: Optional[Mapping[str, str]] = None,
+    new_session: bool = False,
 ) -> Finished:
-    """Run a program and hand each line of its output to ``say`` as it comes; both streams count as one."""
+    """Run a program and hand each line of its output to ``say`` as it comes; both streams count as one.
+
+    In a session of its own a program has no terminal: it cannot wait for a password there.
+    """
     lines: list[bytes] = []
     with subprocess.Popen(
-        argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=new_session,
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            say(line.decode("utf-8", "replace").rstrip())
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                say(line.decode("utf-8", "replace").rstrip())
+        except BaseException:  # as `call` does: who stops listening ends the program, and does not wait for its will
+            process.kill()
+            raise
     return Finished(tuple(os.fsdecode(word) for word in argv), process.returncode, b"", b"".join(lines))
+
+
+def launch(
+    argv: Argv, *, env: Mapping[str, str], log: os.PathLike[str], foreground: bool, keep: Sequence[int] = ()
+) -> int:
+    """Start a program in a session of its own, which outlives this process; return its pid. OSError where it cannot.
+
+    Both its streams go to ``log``; its standard input is this process's in the foreground, else /dev/null.
+    """
+    reap()
+    stdin = None if foreground else subprocess.DEVNULL
+    with open(log, "ab") as stream:
+        process = subprocess.Popen(
+            argv, env=env, stdin=stdin, stdout=stream, stderr=stream, start_new_session=True, pass_fds=keep
+        )
+    _launched.append(process)
+    return process.pid
+
+
+def reap() -> None:
+    """Take note of launched programs that have ended, so that they leave no zombies."""
+    _launched[:] = [process for process in _launched if process.poll() is None]

@@ -1,0 +1,39 @@
+"""Fit an elastic net to the diabetes data that scikit-learn ships, and say how good it is."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import ElasticNet
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.model_selection import train_test_split
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--alpha", type=float, required=True)
+parser.add_argument("--l1-ratio", type=float, required=True)
+parser.add_argument("--seed", type=int, required=True)
+args = parser.parse_args()
+
+data, target = load_diabetes(return_X_y=True, as_frame=True)
+x_train, x_test, y_train, y_test = train_test_split(data, target, random_state=args.seed)
+model = ElasticNet(alpha=args.alpha, l1_ratio=args.l1_ratio, random_state=args.seed).fit(x_train, y_train)
+predicted = model.predict(x_test)
+
+scores = {
+    "rmse": root_mean_squared_error(y_test, predicted),
+    "mae": mean_absolute_error(y_test, predicted),
+    "r2": r2_score(y_test, predicted),
+}
+print(f"alpha={args.alpha} l1_ratio={args.l1_ratio}  " + "  ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+
+with open(os.environ.get("MLRUN_METRICS", os.devnull), "a") as metrics:
+    for name, value in scores.items():
+        metrics.write(json.dumps({"name": name, "value": float(value), "step": 0}) + "\n")
+
+Path("model").mkdir(exist_ok=True)
+coefficients = pd.Series(model.coef_, index=data.columns, name="coefficient")
+coefficients.to_csv("model/coefficients.csv", index_label="feature")
+Path("model/intercept.json").write_text(json.dumps({"intercept": float(model.intercept_)}) + "\n")

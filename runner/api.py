@@ -1,0 +1,178 @@
+"""The Python API, in the shape of `mlflow.projects`: `run`, `rerun`, `runs`, and the run that they return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.errors import RunFailedError
+from runner.flow.ask import Ask, Labels
+from runner.flow.follow import cancel, refresh, wait
+from runner.flow.rerun import AskAgain, start_again
+from runner.flow.start import Started, start
+from runner.project.parameters import Values
+from runner.store.index import Filter, Summary
+from runner.store.store import Store
+from runner.worker.state import look
+
+if TYPE_CHECKING:
+    from runner.flow.judge import Judgement
+    from runner.worker.rundir import RunDirectory
+
+ParameterValue = str | int | float | bool | Sequence[str]
+
+
+class SubmittedRun:
+    """A run that was launched; it goes on whatever becomes of this process."""
+
+    def __init__(self, run: RunDirectory, store: Store) -> None:
+        """Name the run; `runner.run` and `runner.rerun` make these."""
+        self._run = run
+        self._store = store
+
+    def __repr__(self) -> str:
+        """Return the id, which finds the run anywhere."""
+        return f"<SubmittedRun {self.run_id}>"
+
+    @property
+    def run_id(self) -> str:
+        """The run's id (UUIDv7)."""
+        return self._run.id
+
+    @property
+    def directory(self) -> Path:
+        """The run directory, which holds the record and the logs."""
+        return self._run.path
+
+    def wait(self) -> bool:
+        """Wait until the run has ended and its record is sealed; whether it succeeded."""
+        wait(self._run, self._store, _Silence())
+        return self.get_status() == "succeeded"
+
+    def get_status(self) -> str:
+        """Return the state now: planned, submitted, preparing, running, orphaned, succeeded, failed, killed or lost."""
+        return look(self._run).name
+
+    def cancel(self) -> None:
+        """End the run (TERM, then KILL) and wait until it has ended."""
+        cancel(self._run)
+        wait(self._run, self._store, _Silence())
+
+    def verdict(self) -> Judgement:
+        """Compare this re-run, which has ended, with the run it repeats; MlrunError where it repeats none."""
+        from runner.flow.judge import judge
+
+        return judge(self._run, self._store, {})
+
+
+def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
+    uri: str,
+    entry_point: str = "main",
+    version: str | None = None,
+    parameters: Mapping[str, ParameterValue] | None = None,
+    *,
+    env_manager: str | None = None,
+    backend: str = "local",
+    storage_dir: str | None = None,
+    synchronous: bool = True,
+    run_name: str = "",
+    experiment_name: str | None = None,
+    why: str = "",
+    tags: Mapping[str, str] | None = None,
+    isolated: bool = False,
+) -> SubmittedRun:
+    """Run an entry point of a project, as `mlflow.projects.run` does.
+
+    Parameter values become text through ``str``; a sequence is a `list` parameter. The command's output goes to the
+    run's logs. With ``synchronous``, returns when the run has ended; RunFailedError is raised where it did not succeed.
+    Raises another MlrunError, and leaves no run behind, where the project, a value or the source is wrong.
+    """
+    given = tuple(pair for name, value in (parameters or {}).items() for pair in _texts(name, value))
+    ask = Ask(
+        uri=uri,
+        entry_point=entry_point,
+        values=Values(given, {}),
+        version=version,
+        env_manager=env_manager,
+        backend=backend,
+        isolated=isolated,
+        labels=Labels(name=run_name, why=why, tags=dict(tags or {}), experiment=experiment_name),
+        storage_dir=None if storage_dir is None else Path(storage_dir),
+        argv=("runner.run", uri),
+    )
+    store = Store.open()
+    return _submitted(start(ask, store, _ignore, foreground=False), store, synchronous)
+
+
+def rerun(
+    run_id: str,
+    parameters: Mapping[str, ParameterValue] | None = None,
+    *,
+    allow_changed_inputs: bool = False,
+    synchronous: bool = True,
+    run_name: str = "",
+    why: str = "",
+) -> SubmittedRun:
+    """Run a past run again from its record; `SubmittedRun.verdict` says whether the result is the same.
+
+    Raises RunNotFoundError for an unknown id, ProjectError where inputs are not what they were.
+    """
+    overrides = tuple(pair for name, value in (parameters or {}).items() for pair in _texts(name, value))
+    ask = AskAgain(
+        overrides=overrides,
+        allow_changed_inputs=allow_changed_inputs,
+        labels=Labels(name=run_name, why=why),
+        argv=("runner.rerun", run_id),
+    )
+    store = Store.open()
+    return _submitted(start_again(store.find(run_id), ask, store, _ignore, foreground=False), store, synchronous)
+
+
+def runs(
+    *,
+    project: str | None = None,
+    entry_point: str | None = None,
+    status: str | None = None,
+    parameters: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> list[Summary]:
+    """Return the runs of the store that fit, the newest first."""
+    store = Store.open()
+    refresh(store)
+    wanted = Filter(
+        project=project, entry_point=entry_point, status=status, params=dict(parameters or {}), tags=dict(tags or {})
+    )
+    return store.index.query(wanted, limit=limit)
+
+
+def _submitted(started: Started, store: Store, synchronous: bool) -> SubmittedRun:
+    submitted = SubmittedRun(started.run, store)
+    if synchronous and not submitted.wait():
+        message = f"run {started.run.id} {submitted.get_status()}"
+        raise RunFailedError(message, hint=f"`mlrun show {started.run.id}` and `mlrun logs {started.run.id}` say more")
+    return submitted
+
+
+def _texts(name: str, value: ParameterValue) -> list[tuple[str, str]]:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [(name, str(item)) for item in value]
+    return [(name, str(value))]
+
+
+def _ignore(text: str) -> None:
+    del text
+
+
+class _Silence:
+    """A sink that shows nothing: the logs have it all."""
+
+    def stdout(self, data: bytes) -> None:
+        """Ignore."""
+
+    def stderr(self, data: bytes) -> None:
+        """Ignore."""
+
+    def progress(self, text: str) -> None:
+        """Ignore."""

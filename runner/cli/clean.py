@@ -1,0 +1,63 @@
+"""`mlrun rm` and `mlrun gc`: runs removed when asked, and the objects that nobody needs any more."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.options import common
+from runner.cli.session import Session
+from runner.cli.when import amount
+from runner.errors import FormatError, UsageError
+
+
+@click.command()
+@click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@common
+@click.pass_obj
+def rm(session: Session, run_ids: tuple[str, ...], yes: bool) -> None:
+    """Remove runs: their records, logs and outputs. Objects they alone used go with the next `mlrun gc`.
+
+    \b
+    Example:
+      mlrun rm 1a2b3c4d
+    """
+    from runner.store.store import short
+    from runner.worker.state import look
+
+    store = session.store
+    runs = list({run.id: run for run in map(store.find, run_ids)}.values())
+    for run in runs:
+        try:
+            state = look(run)
+        except FormatError:  # damaged: nothing of it can run
+            continue
+        if not state.ended:
+            message = f"the run {short(run.id)} is {state.name}"
+            raise UsageError(message, hint=f"`mlrun cancel {short(run.id)}` ends it")
+    if not yes and not session.json:
+        names = ", ".join(short(run.id) for run in runs)
+        click.confirm(f"remove {names} for good?", abort=True, err=True)
+    for run in runs:
+        store.remove(run)
+    if session.json:
+        session.emit(removed=[run.id for run in runs])
+    session.say(f"removed {len(runs)} run{'s' * (len(runs) != 1)}")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@common
+@click.pass_obj
+def gc(session: Session, dry_run: bool) -> None:
+    """Remove the objects that no run names: sources, outputs and locks of runs that were removed.
+
+    \b
+    Example:
+      mlrun gc --dry-run
+    """
+    freed = session.store.collect_garbage(dry_run=dry_run)
+    if session.json:
+        session.emit(objects=freed.objects, bytes=freed.bytes, dry_run=dry_run)
+    verb = "would free" if dry_run else "freed"
+    session.say(f"{verb} {amount(freed.bytes)} in {freed.objects} object{'s' * (freed.objects != 1)}")

@@ -1,0 +1,99 @@
+"""`mlrun logs`, `wait` and `cancel`: what can be done with a run that goes on, or went on, somewhere."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import click
+
+from runner.cli.live import say_end
+from runner.cli.options import common, run_argument
+from runner.cli.session import Session
+from runner.cli.sink import TerminalSink
+
+
+@click.command()
+@run_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends; Ctrl-C ends the following alone.")
+@click.option("--stdout", "only", flag_value="stdout", help="The standard output alone.")
+@click.option("--stderr", "only", flag_value="stderr", help="The standard error alone.")
+@common
+@click.pass_obj
+def logs(session: Session, run_id: str, follow: bool, only: str | None) -> None:
+    """Print what a run's command printed: its stdout to stdout, its stderr to stderr.
+
+    \b
+    Examples:
+      mlrun logs latest
+      mlrun logs -f 1a2b3c4d
+      mlrun logs latest --stderr 2>errors.txt
+    """
+    store = session.store
+    run = store.find(run_id)
+    if follow:
+        from runner.flow.follow import wait
+
+        with TerminalSink(session) as sink:
+            wait(run, store, sink)
+        return
+    for path, stream, name in ((run.stdout, sys.stdout, "stdout"), (run.stderr, sys.stderr, "stderr")):
+        if path.exists() and only in (None, name):
+            with path.open("rb") as log:
+                shutil.copyfileobj(log, stream.buffer, 1 << 20)
+            stream.flush()
+
+
+@click.command()
+@click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
+@common
+@click.pass_obj
+def wait(session: Session, run_ids: tuple[str, ...]) -> None:
+    """Wait until runs have ended; the exit code is the last one's that did not succeed, as `mlrun run` gives it.
+
+    \b
+    Example:
+      id=$(mlrun run . --detach) && mlrun wait $id
+    """
+    from runner.flow.follow import wait as wait_for
+
+    store = session.store
+    code, records = 0, []
+    for run in [store.find(run_id) for run_id in run_ids]:
+        with TerminalSink(session, silent=True) as sink:
+            ended = wait_for(run, store, sink)
+        records.append(ended.record)
+        say_end(session, ended.record)
+        code = ended.exit_code or code
+    if session.json:
+        session.emit(runs=records)
+    sys.exit(code)
+
+
+@click.command()
+@click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--kill", is_flag=True, help="KILL at once, without the TERM and its grace.")
+@common
+@click.pass_obj
+def cancel(session: Session, run_ids: tuple[str, ...], kill: bool) -> None:
+    """End runs: TERM to the command's process group, and KILL after its grace; returns when they have ended.
+
+    \b
+    Example:
+      mlrun cancel latest
+    """
+    from runner.flow.follow import cancel as end
+    from runner.flow.follow import wait as wait_for
+
+    store = session.store
+    runs = [store.find(run_id) for run_id in run_ids]
+    for run in runs:
+        end(run, "KILL" if kill else "TERM")
+    records = []
+    for run in runs:
+        with TerminalSink(session, silent=True) as sink:
+            ended = wait_for(run, store, sink)
+        records.append(ended.record)
+        say_end(session, ended.record)
+    if session.json:
+        session.emit(runs=records)

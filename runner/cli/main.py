@@ -1,0 +1,116 @@
+"""The `mlrun` command: its families, loaded when they are called, and the one place where errors are caught."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from runner import __version__
+from runner.cli.session import Session
+from runner.errors import MlrunError
+
+_COMMANDS = {
+    "run": "runner.cli.run:run",
+    "rerun": "runner.cli.rerun:rerun",
+    "list": "runner.cli.listing:list_runs",
+    "show": "runner.cli.show:show",
+    "logs": "runner.cli.follow:logs",
+    "wait": "runner.cli.follow:wait",
+    "cancel": "runner.cli.follow:cancel",
+    "artifacts": "runner.cli.artifacts:artifacts",
+    "rm": "runner.cli.clean:rm",
+    "gc": "runner.cli.clean:gc",
+    "check": "runner.cli.check:check",
+    "lock": "runner.cli.lock:lock",
+}
+
+
+class Families(click.Group):
+    """Commands by name; the module of one is imported when it is called, so that each starts fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which people need them."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, or None where there is none of that name."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; an unknown name is answered with the nearest known ones."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=3)
+            if near:
+                message = f"{error.message} Did you mean {' or '.join(near)}?"
+                raise click.UsageError(message, ctx) from None
+            raise
+
+
+@click.group(cls=Families, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="mlrun")
+@click.option("--verbose", is_flag=True, help="Say more of what mlrun does.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.pass_obj
+def mlrun(session: Session, *, verbose: bool, quiet: bool) -> None:
+    """Run an MLproject, keep a record of it, and run it again, exactly.
+
+    \b
+    Examples:
+      mlrun run . -P alpha=0.5        run the entry point `main` of this project
+      mlrun list                      the runs so far
+      mlrun rerun latest              the newest run again, and whether the result is the same
+    """
+    session.verbose |= verbose
+    session.quiet |= quiet
+
+
+def run(argv: Sequence[str]) -> int:
+    """Carry out a command line and return its exit code; what goes wrong is one line, and never a traceback."""
+    session = Session()
+    try:
+        _refuse_windows()
+        code = mlrun.main(list(argv), prog_name="mlrun", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        return session.refuse(error.format_message(), _usage_hint(error), error.exit_code)
+    except MlrunError as error:
+        return session.refuse(error.message, error.hint, error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: `mlrun list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:  # noqa: BLE001 - the last resort, for our own defects
+        return session.crash(error, argv)
+    return code if isinstance(code, int) else 0
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path} --help shows the words it knows" if context is not None else ""
+
+
+def _refuse_windows() -> None:
+    if os.name == "nt":
+        message = "mlrun does not run on Windows"
+        raise MlrunError(message, hint="run it inside WSL 2, where it is a Linux program")

@@ -1,0 +1,102 @@
+"""Options and arguments that several commands share, with what the shell can complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from runner.cli.session import Session
+
+if TYPE_CHECKING:
+    from runner.project.model import Project
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common(function: F) -> F:
+    """Add --json, --verbose and -q to a command; they set the session, not parameters."""
+    for decorator in (
+        click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_setter("quiet"), help="Say less."),
+        click.option("--verbose", is_flag=True, expose_value=False, callback=_setter("verbose"), help="Say more."),
+        click.option(
+            "--json", is_flag=True, expose_value=False, callback=_setter("json"), help="Print JSON to stdout."
+        ),
+    ):
+        function = decorator(function)
+    return function
+
+
+def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return run names and short ids that begin as typed."""
+    del ctx, parameter
+    from runner.store.store import Store, short
+
+    try:
+        summaries = Store.open().recent(200)
+    except Exception:  # noqa: BLE001 - a completion that fails is silent
+        return []
+    words = {"latest": "the newest run"}
+    for summary in summaries:
+        words[short(summary.id)] = f"{summary.project} {summary.entry_point} {summary.status}"
+        if summary.name:
+            words[summary.name] = short(summary.id)
+    return [CompletionItem(word, help=text) for word, text in words.items() if word.startswith(incomplete)]
+
+
+def complete_backends(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the backends' names."""
+    del ctx, parameter
+    from runner.backends import registry
+
+    return [CompletionItem(name) for name in registry.names() if name.startswith(incomplete)]
+
+
+def complete_entry_points(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the entry points of the project that stands on the command line."""
+    del parameter
+    project = _project(ctx)
+    names = [] if project is None else list(project.entry_points)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_parameters(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return `name=` for each parameter of the entry point that stands on the command line."""
+    del parameter
+    project = _project(ctx)
+    entry = None if project is None else project.entry_points.get(ctx.params.get("entry_point") or "main")
+    names = [] if entry is None else [f"{name}=" for name in entry.parameters]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def _project(ctx: click.Context) -> Project | None:
+    from runner.errors import MlrunError
+    from runner.project.load import load
+
+    try:
+        return load(Path(ctx.params.get("uri") or "."))
+    except (MlrunError, OSError):
+        return None
+
+
+run_argument = click.argument("run_id", metavar="ID", shell_complete=complete_runs)
+
+
+def assignment(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Split NAME=VALUE at the first `=`; a usage error where there is none, or a name comes twice."""
+    del ctx, parameter
+    from runner.project.parameters import parse_assignments
+
+    return parse_assignments(values)
+
+
+def _setter(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def set_session(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+        del parameter
+        session = ctx.ensure_object(Session)
+        setattr(session, name, getattr(session, name) or value)
+
+    return set_session

@@ -1,0 +1,165 @@
+"""`mlrun run`: run an entry point of a project, follow it, and exit as it does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.cli.options import assignment, common, complete_backends, complete_entry_points, complete_parameters
+from runner.cli.session import Session
+from runner.errors import UsageError
+
+_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("uri", default=".", type=click.Path(path_type=str))
+@click.option("-e", "--entry-point", default="main", metavar="NAME", shell_complete=complete_entry_points,
+              help="Entry point; an .py, .sh or .R file of the project works too.")  # fmt: skip
+@click.option("-P", "--param-list", "given", multiple=True, metavar="NAME=VALUE", callback=assignment,
+              shell_complete=complete_parameters, help="A parameter; undeclared ones are appended as --NAME VALUE.")  # fmt: skip
+@click.option("--params-file", type=click.Path(path_type=Path), help="Parameters from a YAML or JSON file; -P wins.")
+@click.option("-v", "--version", metavar="REV", help="Branch, tag or commit of a git project.")
+@click.option(
+    "--env-manager", metavar="NAME", help="local, virtualenv, uv or conda; chosen by the project if left out."
+)
+@click.option(
+    "-b", "--backend", default="local", shell_complete=complete_backends, help="Where the run is carried out."
+)
+@click.option("-c", "--backend-config", metavar="JSON", help="Configuration of the backend: JSON, or a .json file.")
+@click.option("--on", "host", metavar="HOST", help="The machine to run on; `local` is this one.")
+@click.option("--isolated", is_flag=True, help="Work in a fresh directory made from the snapshot, not in place.")
+@click.option("-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record.")
+@click.option("--run-name", default="", metavar="NAME", help="A name to find the run by.")
+@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=assignment, help="A label; repeatable.")
+@click.option("--experiment-name", metavar="NAME", help="The experiment the run belongs to.")
+@click.option("--experiment-id", metavar="ID", help="The same, by id.")
+@click.option("-A", "--docker-args", multiple=True, metavar="NAME[=VALUE]", help="Argument for the container engine.")
+@click.option("--build-image", is_flag=True, help="Build the image of a docker project first.")
+@click.option(
+    "--storage-dir", type=click.Path(path_type=Path), help="Where remote `path` parameters are downloaded to."
+)
+@click.option("--no-validate", is_flag=True, help="Take parameter values as they are, whatever their declared type.")
+@click.option("--upgrade", is_flag=True, help="Resolve the environment anew instead of using its lock.")
+@click.option("--max-file-size", metavar="SIZE", help="Source files above this are recorded, not stored (100M).")
+@click.option("--keep-work", is_flag=True, help="Keep the fresh directory after success.")
+@click.option("--dry-run", is_flag=True, help="Plan and print what would run; nothing is made.")
+@click.option("-d", "--detach", is_flag=True, help="Return when the run is launched; `mlrun logs -f` follows it.")
+@common
+@click.pass_obj
+def run(session: Session, /, **options: Any) -> None:
+    """Run an entry point of a project: a directory, a git or zip URI, with `#sub/directory` where it lies deeper.
+
+    The exit code is the command's own; 124 past its time limit, 125 where mlrun failed, 130 after Ctrl-C.
+
+    \b
+    Examples:
+      mlrun run . -P alpha=0.5
+      mlrun run git@example.org:lab/model.git#train -v v1.2 -m "the figures of section 3"
+      mlrun run . -e sweep --params-file grid.yaml --detach
+    """
+    from runner.flow.prepare import prepare
+
+    refuse_what_is_to_come(options)
+    ask = _ask(options)
+    store = session.store
+    if options["dry_run"]:
+        with prepare(ask, store, session.say) as prepared:
+            session.emit(spec=prepared.spec.to_json(), digest=prepared.spec.digest)
+        return
+    from runner.cli.live import carry_through, launched
+    from runner.flow.start import start
+
+    started = start(ask, store, session.detail, foreground=not options["detach"])
+    if options["detach"]:
+        launched(session, started)
+        return
+    sys.exit(carry_through(session, store, started).exit_code)
+
+
+def refuse_what_is_to_come(options: dict[str, Any]) -> None:
+    """Raise UsageError for flags whose part is not built yet, by name, rather than ignore them."""
+    if options.get("host") not in (None, "local"):
+        message = f"--on {options['host']}: this version runs on this machine only"
+        raise UsageError(message, hint="run mlrun on that machine itself, or leave --on out")
+    if options.get("build_image"):
+        message = "--build-image: this version does not run containers"
+        raise UsageError(message, hint="run without it, with `--env-manager virtualenv` or `local`")
+    if options.get("docker_args"):
+        message = "-A: this version does not run containers"
+        raise UsageError(message, hint="run without it, with `--env-manager virtualenv` or `local`")
+    if options.get("experiment_name") and options.get("experiment_id"):
+        message = "--experiment-name and --experiment-id name the same thing"
+        raise UsageError(message, hint="give one of them")
+    if options.get("backend_config") is not None:
+        _read_backend_config(options["backend_config"])
+
+
+def size(text: str) -> int:
+    """Return a number of bytes from `100M`, `1.5G`, `4096`; powers of 1024. UsageError for anything else."""
+    number = text.strip().upper().removesuffix("IB").removesuffix("B")
+    unit = number[-1:] if number[-1:] in _SIZE_UNITS and number[-1:] else ""
+    try:
+        value = float(number.removesuffix(unit))
+    except ValueError:
+        value = -1
+    if not 0 <= value < float("inf"):
+        message = f"{text!r} is no size"
+        raise UsageError(message, hint="write bytes, or a number with K, M, G or T: 100M")
+    return int(value * _SIZE_UNITS[unit])
+
+
+def _ask(options: dict[str, Any]) -> Any:
+    from runner.flow.ask import Ask, Labels
+    from runner.project.parameters import Values, read_params_file
+
+    values = read_params_file(options["params_file"]) if options["params_file"] else {}
+    labels = Labels(
+        name=_run_name(options["run_name"]),
+        why=options["why"],
+        tags=dict(options["tags"]),
+        experiment=options["experiment_name"] or options["experiment_id"],
+    )
+    return Ask(
+        uri=options["uri"],
+        entry_point=options["entry_point"],
+        values=Values(options["given"], values),
+        version=options["version"],
+        env_manager=options["env_manager"],
+        backend=options["backend"],
+        isolated=options["isolated"],
+        validate=not options["no_validate"],
+        upgrade=options["upgrade"],
+        labels=labels,
+        storage_dir=options["storage_dir"],
+        size_cap=None if options["max_file_size"] is None else size(options["max_file_size"]),
+        keep_work=options["keep_work"],
+        argv=tuple(sys.argv),
+    )
+
+
+def _run_name(name: str) -> str:
+    if name == "latest":
+        message = "a run cannot be named `latest`: that is the newest run, always"
+        raise UsageError(message, hint="choose another --run-name")
+    return name
+
+
+def _read_backend_config(text: str) -> dict[str, Any]:
+    import json
+
+    source = text
+    try:
+        if text.endswith(".json"):
+            text = Path(text).read_text(encoding="utf-8")
+        config = json.loads(text)
+    except (OSError, ValueError) as error:
+        message = f"--backend-config {source}: {error}"
+        raise UsageError(message, hint="give a JSON object, or the path of a .json file") from None
+    if not isinstance(config, dict):
+        message = f"--backend-config {source}: a JSON object is expected"
+        raise UsageError(message, hint="""write it as '{"name": "value"}'""")
+    return config

@@ -1,0 +1,160 @@
+"""`mlrun show`: the record of a run, as JSON whole, or what a person looks for first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from runner.cli.options import common, run_argument
+from runner.cli.session import Session, printable
+from runner.cli.when import ago, amount, duration
+
+_MOST = 8  # files of one kind, before the rest is counted
+_COLORS = {"succeeded": "green", "failed": "red", "killed": "yellow", "lost": "red"}
+
+Line = tuple[str, str]
+
+
+@click.command()
+@run_argument
+@common
+@click.pass_obj
+def show(session: Session, run_id: str) -> None:
+    """Show the record of a run: code, parameters, environment, machine, inputs, outputs, metrics, and gaps.
+
+    With --json it is the record itself, as `record.json` holds it; of a run that goes on, what is known so far.
+
+    \b
+    Examples:
+      mlrun show latest
+      mlrun show 1a2b3c4d --json | jq .environment.packages
+    """
+    import json
+
+    from runner.records.finish import finish
+
+    store = session.store
+    run = store.find(run_id)
+    record: Any = finish(run, store)
+    if session.json:
+        click.echo(json.dumps(record, indent=1))
+        return
+    for label, text in lines(record):
+        color = _COLORS.get(record["run"]["status"]) if label == "status" else None
+        click.echo(click.style(f"{label:12}", bold=True) + click.style(printable(text), fg=color))
+    session.detail(f"the files are in {run.path}")
+
+
+def lines(record: Any) -> Iterator[Line]:
+    """Yield what to show, as (label, text); a label of "" goes on with the one above."""
+    yield from _run(record)
+    yield from _code(record["code"])
+    yield from _pairs("parameters", [(p["name"], p["raw"], _origin(p)) for p in record["parameters"]])
+    yield from _environment(record["environment"])
+    yield from _machine(record)
+    yield from _files("inputs", record["inputs"])
+    yield from _files("outputs", record["outputs"])
+    series = record["metrics"]["series"]
+    yield from _pairs("metrics", [(item["name"], _number(item["last"]), _points(item)) for item in series])
+    yield from _result(record["result"])
+    yield from _pairs("gaps", [(gap["field"], gap["reason"], "") for gap in record["gaps"]])
+
+
+def _run(record: Any) -> Iterator[Line]:
+    run, entry = record["run"], record["entry_point"]
+    name = f" ({run['name']})" if run["name"] else ""
+    yield "run", f"{run['id']}{name}"
+    code = record["result"]["exit_code"]
+    ending = f", exit code {code}" if code is not None else ""
+    yield "status", run["status"] + ending
+    error = record["result"]["error"]
+    if error:
+        yield "error", error["message"] + (f" ({error['hint']})" if error["hint"] else "")
+    yield "project", f"{entry['project']}, entry point {entry['name']}"
+    if entry["command"]:
+        yield "command", entry["command"]
+    yield "when", f"{run['created']} ({ago(run['created'])}), took {duration(run['duration'])}"
+    actor = record["actor"]
+    person = f" ({actor['name']} <{actor['email']}>)" if actor["name"] else ""
+    yield "who", f"{actor['user']}{person}{' by ' + actor['agent'] if actor['agent'] else ''}"
+    if record["why"]["text"]:
+        yield "why", record["why"]["text"]
+    yield from _pairs("tags", [(key, value, "") for key, value in record["why"]["tags"].items()])
+    for relation, other in record["relations"].items():
+        if other:
+            yield relation.replace("_", " "), other
+
+
+def _code(code: Any) -> Iterator[Line]:
+    if code["commit"]:
+        branch = f" on {code['branch']}" if code["branch"] else ""
+        yield "code", f"{code['commit'][:12]}{branch}  {code['url'] or code['root']}"
+    else:
+        yield "code", f"{code['kind']}  {code['root']}"
+    if code["dirty"]:
+        changes = f"{len(code['modified'])} modified, {len(code['untracked'])} untracked"
+        yield "", f"with uncommitted changes, which are stored: {changes}"
+    yield "", f"{code['files']} files, {amount(code['bytes'])}, snapshot {code['snapshot']['sha256'][:12]}"
+    if code["not_stored"]:
+        yield "", f"not stored, for their size: {', '.join(code['not_stored'])}"
+
+
+def _environment(environment: Any) -> Iterator[Line]:
+    interpreter = environment["interpreter"]
+    python = f", {interpreter['implementation']} {interpreter['version']}" if interpreter else ""
+    packages = f", {len(environment['packages'])} packages" if environment["packages"] else ""
+    yield "environment", f"{environment['kind']}{python}{packages}"
+    if environment["lock"]:
+        origin = f" ({environment['lock_origin']})" if environment["lock_origin"] else ""
+        yield "", f"lock {environment['lock']['sha256'][:12]}{origin}, {environment['why'] or 'built'}"
+
+
+def _machine(record: Any) -> Iterator[Line]:
+    execution, platform = record["execution"], record["platform"]
+    yield "machine", execution["host"] + (f", {platform['os']}" if platform else "")
+    if platform:
+        gpus = "".join(f", {gpu['model']}" for gpu in platform["gpus"])
+        yield "", f"{platform['cpus']} x {platform['cpu']}, {amount(platform['memory'])}{gpus}"
+    usage = record["result"]["usage"]
+    if usage:
+        cpu = usage["user"] + usage["system"]
+        yield "used", f"{duration(cpu)} of CPU, at most {amount(usage['peak_memory'])} of memory"
+
+
+def _files(label: str, files: list[Any]) -> Iterator[Line]:
+    for index, item in enumerate(files[:_MOST]):
+        digest = item["digest"]["sha256"][:12] if item["digest"] else "-" * 12
+        made = f"  from run {item['produced_by'][0]}" if item.get("produced_by") else ""
+        yield (
+            label if index == 0 else "",
+            f"{digest}  {amount(item['size']):>10}  {item['path']}  ({item['basis']}){made}",
+        )
+    if len(files) > _MOST:
+        yield "", f"and {len(files) - _MOST} more"
+
+
+def _result(result: Any) -> Iterator[Line]:
+    if result["ambiguous"]:
+        yield "ambiguous", "; ".join(result["ambiguous"])
+    if result["left_behind"]:
+        yield "left behind", f"{result['left_behind']} processes outlived the command and were ended"
+
+
+def _pairs(label: str, rows: list[tuple[str, str, str]]) -> Iterator[Line]:
+    width = max((len(name) for name, _, _ in rows), default=0)
+    for index, (name, value, note) in enumerate(rows):
+        yield label if index == 0 else "", f"{name:{width}}  {value}" + (f"  ({note})" if note else "")
+
+
+def _origin(parameter: Any) -> str:
+    return "" if parameter["source"] == "given" else str(parameter["source"])
+
+
+def _points(series: Any) -> str:
+    return "" if series["count"] == 1 else f"last of {series['count']}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

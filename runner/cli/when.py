@@ -1,0 +1,61 @@
+"""Times and amounts as people say them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+
+from runner.errors import UsageError
+
+_AGO = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def ago(moment: str | None) -> str:
+    """Return how long ago an ISO 8601 moment was: `12 s ago`, `3 h ago`, `5 d ago`."""
+    if not moment:
+        return "-"
+    seconds = (datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return f"{max(0, int(seconds))} s ago"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration: `0.4 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004 - an hour
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def amount(size: int | None) -> str:
+    """Return a number of bytes with its unit, in powers of 1024."""
+    if size is None:
+        return "-"
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:  # noqa: PLR2004 - the next unit
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def moment(text: str) -> str:
+    """Return a moment as records have it, from `2026-11-23`, an ISO 8601 time, or how long ago: `3d`, `12h`."""
+    short = re.fullmatch(r"(\d+)([smhdw])", text.strip())
+    if short:
+        then = datetime.now(timezone.utc) - timedelta(seconds=int(short[1]) * _AGO[short[2]])
+        return then.isoformat(timespec="milliseconds")
+    try:
+        then = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is no time"
+        raise UsageError(
+            message, hint="write 2026-11-23, 2026-11-23T14:00, or how long ago: 90m, 12h, 3d, 2w"
+        ) from None
+    return then.astimezone(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,56 @@
+"""python_env.yaml: `python`, `build_dependencies`, `dependencies`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.environments.document import Document, read
+from runner.environments.requirements import Line
+from runner.errors import ProjectError
+from runner.worker.environment import versions
+
+_KEYS = ("python", "build_dependencies", "dependencies")
+
+
+@dataclass(frozen=True)
+class PythonEnv:
+    """What a python_env.yaml says."""
+
+    python: str | None
+    build: tuple[Line, ...]
+    dependencies: tuple[Line, ...]
+    warnings: tuple[str, ...]
+
+
+def read_python_env(path: Path, name: str) -> PythonEnv:
+    """Return what a python_env.yaml says; ProjectError names file, line and key."""
+    document = read(path, name)
+    python, warnings = _python(document)
+    return PythonEnv(
+        python,
+        lines_of(document, "build_dependencies"),
+        lines_of(document, "dependencies"),
+        (*warnings, *document.unknown(_KEYS)),
+    )
+
+
+def lines_of(document: Document, key: str) -> tuple[Line, ...]:
+    """Return a list of requirement lines with their places."""
+    return tuple(Line(one.text, f"{document.file}, line {one.line}") for one in document.texts(key))
+
+
+def _python(document: Document) -> tuple[str | None, list[str]]:
+    found = document.text("python")
+    if found is None or not found.text:
+        return None, []
+    problem = versions.problem(found.text)
+    if problem is not None:
+        hint = 'write a version in quotes: "3.11", "3.11.7" or ">=3.10,<3.12"'
+        message = f"{document.file}, line {found.line}: python: {problem}"
+        raise ProjectError(message, hint=hint)
+    if not found.is_number:
+        return found.text, []
+    meant = f"{document.file}, line {found.line}: python: {found.text} without quotes is a number in YAML"
+    read_as = f" ({float(found.text)})" if str(float(found.text)) != found.text else ""
+    return found.text, [f'{meant}{read_as}; it is taken as "{found.text}": put it in quotes, MLflow refuses it']

@@ -1,0 +1,41 @@
+"""What a user asks for, before anything is read or planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.project.parameters import Values
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the user says of a run, for people to find it by."""
+
+    name: str = ""
+    why: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    experiment: str | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request to run an entry point of a project."""
+
+    uri: str = "."
+    entry_point: str = "main"
+    values: Values = field(default_factory=lambda: Values((), {}))
+    version: str | None = None
+    env_manager: str | None = None
+    backend: str = "local"
+    isolated: bool = False
+    validate: bool = True
+    upgrade: bool = False
+    labels: Labels = field(default_factory=Labels)
+    storage_dir: Path | None = None
+    size_cap: int | None = None  # bytes; None: the default of snapshots
+    keep_work: bool = False
+    argv: tuple[str, ...] = ()

@@ -1,0 +1,70 @@
+"""The outputs of a run, found again: in the object store, in its directory, or where an in-place run left them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner.errors import IntegrityError, MlrunError
+from runner.store.store import Store
+from runner.worker.facts import FileFact, Placement
+from runner.worker.hashing import sha256_of_file
+from runner.worker.objects import clone_or_copy
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import RunSpec
+
+
+def outputs_of(run: RunDirectory, path: str | None = None) -> tuple[FileFact, ...]:
+    """Return a run's outputs, or those at or under ``path``; MlrunError where there is none of that name."""
+    files = run.read_files(run.outputs)
+    outputs = () if files is None else files.files
+    if path is None:
+        return outputs
+    wanted = path.rstrip("/")
+    found = tuple(item for item in outputs if item.path == wanted or item.path.startswith(f"{wanted}/"))
+    if not found:
+        message = f"the run {run.id} has no output {path!r}"
+        raise MlrunError(message, hint=f"`mlrun artifacts {run.id}` lists what it has")
+    return found
+
+
+def bring_out(outputs: Sequence[FileFact], store: Store, run: RunDirectory, target: Path) -> list[Path]:
+    """Write outputs under ``target``, each checked by its digest; an existing file is never overwritten."""
+    goals = [(item, _goal(target, item)) for item in outputs]
+    for _, goal in goals:
+        if goal.exists() or goal.is_symlink():
+            message = f"{goal} is there already"
+            raise MlrunError(message, hint="name another directory with -o, or move that file away")
+    for item, goal in goals:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        _write(item, store, run, goal)
+    return [goal for _, goal in goals]
+
+
+def _goal(target: Path, item: FileFact) -> Path:
+    path = item.path.lstrip("/")
+    if ".." in path.split("/"):
+        message = f"the output {item.path!r} would leave {target}"
+        raise IntegrityError(message, hint="the run directory was tampered with")
+    return target / path
+
+
+def _write(item: FileFact, store: Store, run: RunDirectory, goal: Path) -> None:
+    if item.sha256 is not None and store.objects.has(item.sha256):
+        store.objects.copy_to(item.sha256, goal, item.mode)
+        return
+    for place in _places(item, run):
+        if place.is_file() and item.sha256 is not None and sha256_of_file(place) == item.sha256:
+            clone_or_copy(place, goal)
+            return
+    message = f"the bytes of {item.path!r} are kept nowhere"
+    raise IntegrityError(message, hint="declare it under `outputs:` in the MLproject, and later runs keep it")
+
+
+def _places(item: FileFact, run: RunDirectory) -> list[Path]:
+    spec, placement = run.read(RunSpec), run.find(Placement)
+    roots = [run.work]
+    if placement is not None and placement.root is not None:
+        roots.append(Path(placement.root))
+    return [Path(os.path.normpath(root / spec.snapshot.subdirectory / item.path)) for root in roots]

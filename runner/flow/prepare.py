@@ -1,0 +1,114 @@
+"""From what is asked to what will run: fetch, load, snapshot, plan. What is wrong fails here, before a run exists."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner import planning
+from runner.backends.backend import Launch
+from runner.environments.plan import plan as plan_environment
+from runner.errors import ProjectError
+from runner.flow.ask import Ask, Say
+from runner.project.load import find_entry_point, load
+from runner.project.parameters import Resolved, resolve
+from runner.sources.fetch import Source, fetch
+from runner.sources.snapshot import SIZE_CAP, take
+from runner.store.store import Store
+from runner.worker.facts import SourceFacts
+from runner.worker.hashing import StatCache
+from runner.worker.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A planned run that exists nowhere yet, with what its backend needs to know of this host."""
+
+    spec: RunSpec
+    source: SourceFacts
+    launch: Launch
+    display: str  # the source's URI without userinfo
+    project: Path  # the project's directory; it may be gone once the run is created
+    warnings: tuple[str, ...] = ()
+
+
+@contextmanager
+def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
+    """Plan a run; the fetched source lives as long as the context. Any MlrunError here leaves no trace of a run."""
+    caller = Path.cwd()
+    with fetch(ask.uri, version=ask.version, caller=caller, cache=store.cache, say=say) as source:
+        project = load(source.project)
+        entry = find_entry_point(project, ask.entry_point)
+        downloads = ask.storage_dir or store.cache / "downloads"
+        resolved = resolve(
+            entry, ask.values, caller=caller, project=source.project, downloads=downloads, validate=ask.validate
+        )
+        if not source.in_place:
+            resolved = _relative(resolved)
+        secrets = secret_values(entry.secrets, os.environ)
+        environment = plan_environment(
+            source.project, planning.choice_of(project, entry), manager=ask.env_manager, caller_environ=os.environ
+        )
+        cache = StatCache(store.cache / "stat.sqlite")
+        captured = take(
+            source,
+            store.objects,
+            cache,
+            outputs=entry.outputs,
+            skip=(store.root, store.cache),
+            size_cap=SIZE_CAP if ask.size_cap is None else ask.size_cap,
+        )
+        cache.save()
+        spec = planning.plan(project, entry, resolved, captured.snapshot, environment.spec)
+        in_place = source.in_place and not ask.isolated
+        launch = Launch(
+            root=source.root if in_place else None,
+            inputs=_places(spec, resolved.places, source),
+            secrets=secrets,
+            installer=environment.installer,
+            foreground=True,
+            upgrade=ask.upgrade,
+            python=sys.executable,
+            uv=find_uv(),
+            keep_work=ask.keep_work,
+        )
+        yield Prepared(spec, captured.facts, launch, source.display, source.project, environment.warnings)
+
+
+def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the secrets' values from the caller's environment; ProjectError names all that are not set."""
+    missing = [name for name in names if name not in environ]
+    if missing:
+        message = f"the project declares secrets that are not set here: {', '.join(missing)}"
+        raise ProjectError(message, hint=f"export {missing[0]}=... before `mlrun run`; its value is never recorded")
+    return {name: environ[name] for name in names}
+
+
+def find_uv() -> str | None:
+    """Return where the uv that came with mlrun lies; None where there is none, and PATH has to do."""
+    import uv
+
+    try:
+        return os.fspath(uv.find_uv_bin())
+    except FileNotFoundError:
+        return None
+
+
+def _places(spec: RunSpec, places: Mapping[str, str], source: Source) -> dict[str, str]:
+    """Where each input lies on this host: a `path` value where the user has it, a declared one in the project."""
+    declared = {item.name: os.fspath(source.project / item.path) for item in spec.inputs if item.parameter is None}
+    return {**declared, **places}
+
+
+def _relative(resolved: Resolved) -> Resolved:
+    """Name the `path` values inside a fetched source by their place in it: the directory it lies in now will go."""
+    inside = {item.name: item.path for item in resolved.inputs if not item.path.startswith("/")}
+    parameters = tuple(
+        replace(parameter, raw=inside[parameter.input]) if parameter.input in inside else parameter
+        for parameter in resolved.parameters
+    )
+    return replace(resolved, parameters=parameters)

@@ -1,0 +1,133 @@
+"""Run a past run again from its record alone, pinned to what was installed, and say whether the result is the same."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from runner.backends import registry
+from runner.backends.backend import Launch
+from runner.errors import ProjectError
+from runner.flow.ask import Labels, Say
+from runner.flow.prepare import Prepared, find_uv, secret_values
+from runner.flow.start import Started, request_for, submit
+from runner.project.load import find_entry_point, load
+from runner.project.parameters import Values, resolve
+from runner.records.finish import finish
+from runner.records.rerun import InputCheck, check_inputs, pinned_spec
+from runner.store.store import Store
+from runner.worker.facts import Request, SourceFacts
+from runner.worker.manifest import decode_manifest, materialise
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import Parameter, RunSpec
+
+
+@dataclass(frozen=True)
+class AskAgain:
+    """A request to run a past run again."""
+
+    overrides: tuple[tuple[str, str], ...] = ()
+    allow_changed_inputs: bool = False
+    backend: str = "local"
+    labels: Labels = field(default_factory=Labels)
+    keep_work: bool = False
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreparedAgain:
+    """What will run, and how the past run's inputs look today."""
+
+    prepared: Prepared
+    inputs: tuple[InputCheck, ...]
+
+
+def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> PreparedAgain:
+    """Plan a re-run; ProjectError where inputs changed or vanished, IntegrityError where the source is not whole."""
+    record = finish(past, store)
+    spec = pinned_spec(past)
+    if ask.overrides:
+        spec = override(spec, ask.overrides, store)
+    inputs = check_inputs(past, record, spec, store.cache)
+    refuse_changed(inputs, ask.allow_changed_inputs)
+    if ask.allow_changed_inputs:
+        spec = replace(spec, inputs=tuple(replace(item, sha256=None) for item in spec.inputs))
+    launch = Launch(
+        root=None,
+        inputs={item.name: item.place for item in inputs if item.usable or (item.stops and Path(item.place).exists())},
+        secrets=secret_values(spec.secrets, os.environ),
+        installer={},
+        foreground=True,
+        python=sys.executable,
+        uv=find_uv(),
+        keep_work=ask.keep_work,
+    )
+    request = past.read(Request)
+    return PreparedAgain(
+        Prepared(spec, past.read(SourceFacts), launch, request.uri, Path(request.cwd)),
+        inputs,
+    )
+
+
+def start_again(past: RunDirectory, ask: AskAgain, store: Store, say: Say, *, foreground: bool = True) -> Started:
+    """Launch a re-run of ``past``."""
+    backend = registry.get(ask.backend)
+    with store.writing():
+        again = prepare_again(past, ask, store)
+        for item in again.inputs:
+            if item.note:
+                say(f"note: {item.note}")
+        prepared = again.prepared
+        request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend, rerun_of=past.id)
+        run = store.create(request, prepared.spec, prepared.source)
+    return submit(run, store, backend, replace(prepared.launch, foreground=foreground), prepared.spec)
+
+
+def refuse_changed(inputs: tuple[InputCheck, ...], allowed: bool) -> None:
+    """Raise ProjectError, a line for each, where inputs that stop a re-run are not what they were."""
+    changed = [item.note for item in inputs if item.stops]
+    if changed and not allowed:
+        message = "inputs are not what they were:\n  " + "\n  ".join(changed)
+        raise ProjectError(message, hint="restore them, or pass --allow-changed-inputs to run with what is there now")
+
+
+def override(spec: RunSpec, overrides: tuple[tuple[str, str], ...], store: Store) -> RunSpec:
+    """Return the spec with other values for some parameters, resolved as the project of that time declares them."""
+    changed = {name for name, _ in overrides}
+    given = tuple((p.name, text) for p in spec.parameters if p.name not in changed for text in _texts(p))
+    with _project_of(spec, store) as directory:
+        project = load(directory)
+        entry = find_entry_point(project, spec.entry_point)
+        downloads = store.cache / "downloads"
+        values = Values((*given, *overrides), {})
+        resolved = resolve(entry, values, caller=Path.cwd(), project=directory, downloads=downloads)
+    kept = {parameter.name: parameter for parameter in spec.parameters if parameter.name not in changed}
+    pinned = {item.name: item for item in spec.inputs if item.parameter not in changed}
+    return replace(
+        spec,
+        parameters=tuple(kept.get(parameter.name, parameter) for parameter in resolved.parameters),
+        inputs=tuple(pinned.get(item.name, item) for item in resolved.inputs),
+    )
+
+
+def _texts(parameter: Parameter) -> tuple[str, ...]:
+    """Return a past value as the user gave it; a default is left to the project to give again."""
+    if parameter.given is None:
+        return ()
+    return parameter.given if isinstance(parameter.given, tuple) else (parameter.given,)
+
+
+@contextmanager
+def _project_of(spec: RunSpec, store: Store) -> Iterator[Path]:
+    """Bring a run's source out into a directory for as long as the context lasts; what is not stored is left out."""
+    entries = decode_manifest(store.objects.read(spec.snapshot.manifest))
+    with tempfile.TemporaryDirectory(prefix="mlrun-") as name:
+        tree = Path(name) / "tree"
+        tree.mkdir()
+        materialise([entry for entry in entries if store.objects.has(entry.sha256)], store.objects, tree)
+        yield tree / spec.snapshot.subdirectory

@@ -1,0 +1,81 @@
+"""Make a run of what was prepared and hand it to its backend; from then on nobody needs this process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner import __version__
+from runner.backends import registry
+from runner.backends.backend import Backend, Launch, Ticket
+from runner.flow.actor import actor
+from runner.flow.ask import Ask, Labels, Say
+from runner.flow.prepare import Prepared, prepare
+from runner.records.clean import clean_argv
+from runner.store.store import Store, new_id
+from runner.worker.clock import now
+from runner.worker.facts import Failure, Outcome, Request
+from runner.worker.processes import myself
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import RunSpec
+
+TOOL = f"mlproject-runner {__version__}"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that was handed over."""
+
+    run: RunDirectory
+    ticket: Ticket
+    backend: Backend
+    spec: RunSpec
+
+
+def start(ask: Ask, store: Store, say: Say, *, foreground: bool = True) -> Started:
+    """Plan and launch a run; returns when the backend has it. MlrunError before that leaves no run behind."""
+    backend = registry.get(ask.backend)
+    with store.writing(), prepare(ask, store, say) as prepared:
+        for warning in prepared.warnings:
+            say(f"warning: {warning}")
+        request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)
+        run = store.create(request, prepared.spec, prepared.source)
+    return submit(run, store, backend, replace(prepared.launch, foreground=foreground), prepared.spec)
+
+
+def submit(run: RunDirectory, store: Store, backend: Backend, launch: Launch, spec: RunSpec) -> Started:
+    """Hand a run to its backend; a refusal ends the run as failed, and is raised."""
+    try:
+        ticket = backend.submit(run, store, launch)
+    except Exception as error:
+        failure = Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
+        run.write(Outcome(status="failed", reason="submit", at=now(), error=failure))
+        raise
+    return Started(run, ticket, backend, spec)
+
+
+def request_for(
+    prepared: Prepared, labels: Labels, argv: tuple[str, ...], *, backend: str, rerun_of: str | None = None
+) -> Request:
+    """Return who asks for what is prepared, when, why and with what words."""
+    return Request(
+        id=new_id(),
+        created=now(),
+        actor=actor(prepared.project if prepared.project.is_dir() else Path.cwd()),
+        uri=prepared.display,
+        argv=clean_argv(argv),
+        cwd=os.getcwd(),  # noqa: PTH109 - a str is wanted
+        tool=TOOL,
+        name=labels.name,
+        why=labels.why,
+        tags=dict(labels.tags),
+        experiment=labels.experiment,
+        backend=backend,
+        submitted_from=socket.gethostname(),
+        submitter=myself(),
+        parent=os.environ.get("MLRUN_RUN_ID"),
+        rerun_of=rerun_of,
+        mode="fresh" if prepared.launch.root is None else "in-place",
+    )

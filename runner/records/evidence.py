@@ -1,0 +1,87 @@
+"""What a run directory holds, read for its record: what the plan does not need may be missing or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.errors import FormatError
+from runner.records.gaps import placed
+from runner.worker.facts import Files, Gap, InstalledEnvironment, Outcome, Request, SourceFacts, Start
+from runner.worker.files import read_json
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run directory holds."""
+
+    request: Request
+    spec: RunSpec
+    source: SourceFacts
+    installed: InstalledEnvironment | None
+    start: Start | None
+    outcome: Outcome | None
+    inputs: Files
+    outputs: Files
+    ticket: Mapping[str, str]
+
+
+def gather(run: RunDirectory, outcome: Outcome | None) -> tuple[Evidence, list[Gap]]:
+    """Return the facts, with the outcome that was seen, and gaps for files that cannot be read.
+
+    FormatError where the plan itself is damaged.
+    """
+    gaps: list[Gap] = []
+
+    def attempt(field: str, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except FormatError as error:
+            gaps.append(Gap(field, f"the file cannot be read: {error.message}"))
+            return None
+
+    def files(path: Path, field: str) -> Files:
+        found = attempt(field, lambda: run.read_files(path))
+        if found is None and not any(gap.field == field for gap in gaps):
+            gaps.append(Gap(field, "they were not looked at: the run did not get so far"))
+        return found or Files()
+
+    facts = Evidence(
+        request=run.read(Request),
+        spec=run.read(RunSpec),
+        source=run.read(SourceFacts),
+        installed=attempt("environment", lambda: run.find(InstalledEnvironment)),
+        start=attempt("run.started", lambda: run.find(Start)),
+        outcome=outcome,
+        inputs=files(run.inputs, "inputs"),
+        outputs=files(run.outputs, "outputs"),
+        ticket=attempt("execution", lambda: _ticket(run)) or {},
+    )
+    return facts, gaps
+
+
+def _ticket(run: RunDirectory) -> Mapping[str, str]:
+    """Return what the backend noted of a launch, in its own words; `launcher` and `job` mean the same for all."""
+    if not run.ticket.exists():
+        return {}
+    data = read_json(run.ticket)
+    noted = data.get("data") if isinstance(data, dict) else None
+    return {key: str(value) for key, value in noted.items()} if isinstance(noted, dict) else {}
+
+
+def said(facts: Evidence) -> Iterable[Gap]:
+    """Return the gaps that were noted while the run went on, by the record's group."""
+    yield from placed("run", facts.request.gaps)
+    yield from placed("code", facts.source.gaps)
+    yield from placed("inputs", facts.inputs.gaps)
+    yield from placed("outputs", facts.outputs.gaps)
+    if facts.installed is not None:
+        yield from placed("environment", facts.installed.gaps)
+    if facts.start is not None:
+        yield from placed("platform", facts.start.host.gaps)
+    if facts.outcome is not None:
+        yield from placed("result", facts.outcome.gaps)

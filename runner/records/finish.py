@@ -1,0 +1,37 @@
+"""See to it that a run that has ended has its sealed record, and the index knows it."""
+
+from __future__ import annotations
+
+from runner.errors import FormatError
+from runner.records.compose import compose
+from runner.records.seal import read, seal, seal_as_it_is
+from runner.store.store import Store
+from runner.store.summary import of_record, outputs_of_record
+from runner.store.summary import read as summarise
+from runner.worker.codec import encode
+from runner.worker.files import Json
+from runner.worker.rundir import RunDirectory
+from runner.worker.state import look
+
+
+def finish(run: RunDirectory, store: Store) -> Json:
+    """Return the record of a run, composed and sealed if it has ended and nobody has done so yet.
+
+    Of a run that goes on, the record as it is now, not sealed. It can be done again, and by several at once: the first
+    record stands. FormatError where the run's files are damaged, IntegrityError where its record was changed.
+    """
+    if run.record.exists():
+        seal_as_it_is(run)
+        return read(run)
+    try:
+        state = look(run)
+        record = compose(run, store, state)
+    except FormatError:
+        store.index.put(*summarise(run))  # it is listed as damaged from now on, and not looked at again
+        raise
+    if not state.ended:
+        return encode(record)
+    seal(run, record)
+    sealed = read(run)  # another process's may have been the first
+    store.index.put(of_record(sealed), outputs_of_record(sealed))
+    return sealed

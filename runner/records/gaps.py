@@ -1,0 +1,72 @@
+"""What a record does not know, and why: a gap for each fact that a reader would look for and not find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runner.worker.facts import Gap, Outcome
+from runner.worker.state import State
+
+_GROUPS = frozenset(
+    {
+        *("run", "actor", "why", "code", "entry_point", "parameters", "environment", "platform", "execution"),
+        *("inputs", "outputs", "logs", "metrics", "result", "relations"),
+    }
+)
+
+
+def placed(group: str, gaps: Iterable[Gap]) -> tuple[Gap, ...]:
+    """Return gaps with fields as a record has them: what names no group is of ``group``."""
+    return tuple(
+        gap if gap.field.partition(".")[0] in _GROUPS else Gap(f"{group}.{gap.field}".rstrip("."), gap.reason)
+        for gap in gaps
+    )
+
+
+def explain_missing(
+    parts: Mapping[str, Any], known: Iterable[Gap], state: State, outcome: Outcome | None
+) -> tuple[Gap, ...]:
+    """Return a gap for each fact that is missing in ``parts`` and that no known gap explains."""
+    explained = {gap.field for gap in known}
+    environment = parts["environment"]
+    late = _not_reached(state)
+    unprepared = f"the environment was not made: {late}"
+    hosts_own = "the host's own environment was used as it was"
+    unmade = hosts_own if environment.kind == "host" else unprepared
+    found: dict[str, tuple[bool, str]] = {
+        "code.commit": (parts["code"].commit is None, _why_no_commit(parts["code"].kind)),
+        "environment.lock": (
+            environment.lock is None,
+            f"{hosts_own}: it has no lock" if unmade == hosts_own else unmade,
+        ),
+        "environment.interpreter": (environment.interpreter is None, unprepared),
+        "environment.installed": (environment.installed is None, unmade),
+        "platform": (parts["platform"] is None, f"the command did not begin: {late}"),
+        "run.started": (parts["run"].started is None, f"the command did not begin: {late}"),
+        "result.usage": (parts["result"].usage is None, _why_no_usage(state, outcome)),
+        "logs": (not parts["logs"], f"the logs are not sealed: {late}"),
+    }
+    return tuple(Gap(field, reason) for field, (absent, reason) in found.items() if absent and field not in explained)
+
+
+def _not_reached(state: State) -> str:
+    if state.outcome is None:
+        return f"the run is {state.name}"
+    error = state.outcome.error
+    return f"the run {state.name}" if error is None else f"the run {state.name}: {error.message}"
+
+
+def _why_no_commit(kind: str) -> str:
+    reasons = {
+        "git": "git names none",
+        "zip": "an archive has no commit",
+        "empty": "there is no source",
+    }
+    return reasons.get(kind, "the directory is under no version control")
+
+
+def _why_no_usage(state: State, outcome: Outcome | None) -> str:
+    if outcome is None:
+        return f"the run is {state.name}"
+    return "the worker did not see the command end" if state.name in ("lost", "killed") else "it was not measured"

@@ -1,0 +1,202 @@
+"""A past run as data to run again: its spec pinned to what was installed, and its inputs looked for and checked."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from runner.errors import MlrunError
+from runner.store.home import cache as default_cache
+from runner.worker.digests import Digests
+from runner.worker.facts import FileFact, InstalledEnvironment, Placement, SourceFacts
+from runner.worker.files import Json
+from runner.worker.globs import matches
+from runner.worker.hashing import digest_of_directory
+from runner.worker.inputs import digest_of, hash_declared
+from runner.worker.manifest import decode_manifest
+from runner.worker.objects import Objects
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import Input, RunSpec
+from runner.worker.workplace import Workplace
+
+_MOST_NOTES = 5  # lines about observed inputs that are not what they were
+
+
+@dataclass(frozen=True)
+class InputCheck:
+    """Where an input of a past run is today, and whether it still is what it was."""
+
+    name: str  # Input.name; the path of an observed one
+    place: str  # where it lies, or was looked for, on this host
+    usable: bool  # the bytes at ``place`` are to be brought to the re-run
+    stops: bool  # the run needs it, and it changed or vanished
+    note: str = ""  # what to tell the user
+
+
+def pinned_spec(past: RunDirectory) -> RunSpec:
+    """Return a run's spec bound to the packages and interpreter that it had, its inputs to the bytes that it read.
+
+    A run that ended before its environment was ready, or its inputs were hashed, leaves these as they were planned.
+    """
+    spec, installed, files = past.read(RunSpec), past.find(InstalledEnvironment), past.read_files(past.inputs)
+    if installed is not None:
+        spec = spec.pinned(installed)
+    if files is None:
+        return spec
+    pinned = [replace(each, sha256=_digest_then(each, files.files) or each.sha256) for each in spec.inputs]
+    known = {each.name for each in spec.inputs}
+    traced = [
+        Input(fact.path, fact.path, sha256=fact.sha256)
+        for fact in files.files
+        if fact.basis == "traced" and fact.name not in known and fact.path not in known
+    ]
+    return replace(spec, inputs=(*pinned, *traced))
+
+
+def check_inputs(past: RunDirectory, record: Json, spec: RunSpec, cache: Path | None = None) -> tuple[InputCheck, ...]:
+    """Return where each input of ``spec``, and each observed one of the past run, is today.
+
+    Looked for in the snapshot (which brings it along), at the place it had, then among the stored objects.
+    ``record`` is the past run's; ``cache`` is the store's cache, where digests of unchanged files are known.
+    """
+    del record  # the files of the run say where its inputs were; the record leaves this host's places out
+    search = _Search.of(past, spec, cache or default_cache())
+    named = [search.check(each) for each in spec.inputs]
+    observed = [search.check_observed(fact) for fact in search.observed()]
+    search.digests.save()
+    return (*named, *_brief(observed))
+
+
+@dataclass
+class _Search:
+    """Where the inputs of a past run may be."""
+
+    spec: RunSpec
+    base: Path | None  # the project's directory at that time
+    places: Mapping[str, str]  # by the input's name, at that time
+    snapshot: Mapping[str, str]  # path relative to the project -> sha256
+    objects: Objects
+    restored: Path  # where stored objects are brought out as files
+    digests: Digests
+    facts: tuple[FileFact, ...] = field(default=())
+
+    @classmethod
+    def of(cls, past: RunDirectory, spec: RunSpec, cache: Path) -> _Search:
+        source, placement, files = past.read(SourceFacts), past.find(Placement), past.read_files(past.inputs)
+        root = source.root if placement is None or placement.root is None else placement.root
+        objects = Objects(past.path.parent.parent / "objects")
+        prefix = f"{spec.snapshot.subdirectory}/" if spec.snapshot.subdirectory else ""
+        paths = ((os.fsdecode(entry.path), entry) for entry in decode_manifest(objects.read(spec.snapshot.manifest)))
+        return cls(
+            spec=spec,
+            base=Path(root) / spec.snapshot.subdirectory if posixpath.isabs(root) else None,
+            places={} if placement is None else placement.inputs,
+            snapshot={path[len(prefix) :]: entry.sha256 for path, entry in paths if path.startswith(prefix)},
+            objects=objects,
+            restored=cache / "inputs",
+            digests=Digests(cache),
+            facts=() if files is None else files.files,
+        )
+
+    def check(self, each: Input) -> InputCheck:
+        """Look for an input that the run is known to need."""
+        place = self._place(each.path, each.name)
+        if self._brought_by_snapshot(each):
+            return InputCheck(each.name, place, usable=False, stops=False)
+        label = f"{each.name} ({each.path})" if each.parameter else each.path
+        found = self._digest_now(each, place)
+        if found is None:
+            if each.sha256 is not None and self.objects.has(each.sha256):
+                note = f"{label} is not at {place} any more; its bytes are taken from the store"
+                return InputCheck(each.name, self._restore(each.path, each.sha256, 0o644), True, False, note)
+            return InputCheck(each.name, place, usable=False, stops=True, note=f"{label} is missing: it was at {place}")
+        if each.sha256 in (None, found):
+            return InputCheck(each.name, place, usable=True, stops=False)
+        note = f"{label} has changed: sha256 {each.sha256[:12]} then, {found[:12]} now, at {place}"
+        return InputCheck(each.name, place, usable=False, stops=True, note=note)
+
+    def observed(self) -> Iterator[FileFact]:
+        """Return what was seen lying there, and neither declared nor part of the source."""
+        declared = [each.path for each in self.spec.inputs if not posixpath.isabs(each.path)]
+        for fact in self.facts:
+            source = self.snapshot.get(fact.path) == (fact.sha256 or "")
+            if fact.basis == "observed" and not source and not any(matches(each, fact.path) for each in declared):
+                yield fact
+
+    def check_observed(self, fact: FileFact) -> InputCheck:
+        """Look for a file that the run may have read: it never stops a re-run."""
+        place = self._place(fact.path, fact.path)
+        try:
+            status = os.lstat(place)
+            found = self.digests.of(place, status) if fact.sha256 is not None else None
+        except OSError:
+            if fact.sha256 is not None and self.objects.has(fact.sha256):
+                return InputCheck(fact.path, self._restore(fact.path, fact.sha256, fact.mode), True, False)
+            return InputCheck(fact.path, place, False, False, f"{fact.path}, which was there, is missing")
+        if fact.sha256 is None:
+            same = status.st_size == fact.size
+            note = f"{fact.path} was not hashed, and is used as it is" if same else f"{fact.path} has another size now"
+            return InputCheck(fact.path, place, same, False, note)
+        if found == fact.sha256:
+            return InputCheck(fact.path, place, True, False)
+        return InputCheck(fact.path, place, False, False, f"{fact.path}, which was there, has changed")
+
+    def _place(self, path: str, name: str) -> str:
+        if name in self.places:
+            return self.places[name]
+        return path if posixpath.isabs(path) or self.base is None else str(self.base / path)
+
+    def _brought_by_snapshot(self, each: Input) -> bool:
+        if posixpath.isabs(each.path):
+            return False
+        path = posixpath.normpath(each.path)
+        matched = {name: sha256 for name, sha256 in self.snapshot.items() if matches(each.path, name)}
+        if path in matched:
+            return each.sha256 in (None, matched[path])
+        below = {name[len(path) + 1 :]: sha256 for name, sha256 in matched.items() if name.startswith(f"{path}/")}
+        return bool(matched) and each.sha256 in (None, digest_of_directory((below or matched).items()))
+
+    def _digest_now(self, each: Input, place: str) -> str | None:
+        """Return the digest of an input as the worker would find it; None where it is not there."""
+        inside = not posixpath.isabs(each.path) and place.endswith(f"/{each.path}")
+        project = Path(place[: -len(each.path)]) if inside else (self.base or Path("/"))
+        workplace = Workplace(project, project, fresh=False, entries=(), places={each.name: place})
+        try:
+            sights = hash_declared([replace(each, sha256=None)], workplace, self.digests, _silent)
+        except MlrunError:
+            return None
+        return digest_of(each, [sight.fact for sight in sights])
+
+    def _restore(self, path: str, sha256: str, mode: int) -> str:
+        """Bring a stored object out under its file's name, checked; return where."""
+        place = self.restored / sha256 / posixpath.basename(path)
+        aside = place.with_name(f".{secrets.token_hex(8)}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        self.objects.copy_to(sha256, aside, mode & 0o777 | 0o600)
+        aside.replace(place)
+        return str(place)
+
+
+def _digest_then(each: Input, facts: tuple[FileFact, ...]) -> str | None:
+    mine = [fact for fact in facts if fact.name == each.name]
+    return digest_of(each, mine) if mine and all(fact.sha256 for fact in mine) else None
+
+
+def _brief(checks: list[InputCheck]) -> list[InputCheck]:
+    """Keep the first notes, and say of the others how many they are."""
+    noted = [index for index, check in enumerate(checks) if check.note]
+    for index in noted[_MOST_NOTES:]:
+        checks[index] = replace(checks[index], note="")
+    if len(noted) > _MOST_NOTES:
+        first = noted[_MOST_NOTES]
+        note = f"{len(noted) - _MOST_NOTES} more files that were there are missing or have changed"
+        checks[first] = replace(checks[first], note=note)
+    return checks
+
+
+def _silent(text: str) -> None:
+    del text

@@ -1,0 +1,237 @@
+"""Whether two runs came to the same result: their outputs by digest, their metrics by name, step and value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from runner.errors import UsageError
+from runner.records.metrics import amount
+from runner.records.mlmodel import same_model
+from runner.records.model import Record
+from runner.records.results import Output, Series
+from runner.records.seal import parse
+from runner.worker.files import Json
+from runner.worker.objects import Objects
+
+IDENTICAL, WITHIN, DIFFERENT, UNVERIFIABLE = "identical", "within-tolerance", "different", "unverifiable"
+_EXIT_CODES = {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, UNVERIFIABLE: 3}
+_MACHINE = "system/"  # metrics of the machine, which are never the same twice
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far two values of a metric may lie apart."""
+
+    amount: float
+    relative: bool = False  # to the value of the first run; 0.01 is one percent
+
+    def allows(self, before: float, after: float) -> bool:
+        """Whether ``after`` is near enough; a number is never near NaN."""
+        if not (math.isfinite(before) and math.isfinite(after)):
+            return before == after or (math.isnan(before) and math.isnan(after))
+        return abs(after - before) <= (self.amount * abs(before) if self.relative else self.amount)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not the same in two runs."""
+
+    what: str  # output, metric, result; code, parameter, package, interpreter, machine, input, ...
+    name: str
+    before: str | None = None
+    after: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the comparison of a re-run with the run that it repeats came to."""
+
+    kind: str
+    compared: int = 0  # outputs and values of metrics
+    differences: tuple[Difference, ...] = ()
+    within: tuple[Difference, ...] = ()  # not the same, but near enough
+    reasons: tuple[str, ...] = ()  # why it is unverifiable
+    version: int = field(default=1)
+
+    @property
+    def exit_code(self) -> int:
+        """What `rerun --check` exits with."""
+        return _EXIT_CODES[self.kind]
+
+
+@dataclass
+class _Findings:
+    """What is found while two records are compared."""
+
+    compared: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    within: list[Difference] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def verdict(self) -> Verdict:
+        if not self.compared and not self.differences and not self.reasons:
+            self.reasons.append("neither run has outputs or metrics that could be compared")
+        if self.differences:
+            kind = DIFFERENT
+        elif self.reasons:
+            kind = UNVERIFIABLE
+        else:
+            kind = WITHIN if self.within else IDENTICAL
+        return Verdict(kind, self.compared, tuple(self.differences), tuple(self.within), tuple(self.reasons))
+
+
+def parse_tolerance(text: str) -> tuple[str, Tolerance]:
+    """Return the metric (or pattern of metrics) and the tolerance that `rmse=0.01` or `rmse=1%` names; UsageError."""
+    name, _, value = text.rpartition("=")
+    relative = value.strip().endswith("%")
+    try:
+        size = float(value.strip().removesuffix("%"))
+    except ValueError:
+        size = math.nan
+    if not name.strip() or not math.isfinite(size) or size < 0:
+        message = f"{text!r} is no tolerance"
+        raise UsageError(message, hint="write METRIC=0.01 for an absolute one, METRIC=1% for a relative one")
+    return name.strip(), Tolerance(size / 100 if relative else size, relative)
+
+
+def compare(
+    before: Record | Json,
+    after: Record | Json,
+    tolerances: Mapping[str, Tolerance] | None = None,
+    objects: Objects | None = None,
+) -> Verdict:
+    """Compare two ended runs. ``tolerances`` are by the name of a metric, or a pattern like `val_*`.
+
+    With ``objects``, files called `MLmodel` are compared without their ids, times and paths.
+    """
+    first, second = parse(before), parse(after)
+    findings = _Findings()
+    _compare_results(first, second, findings)
+    _compare_outputs(first, second, objects, findings)
+    _compare_metrics(first, second, tolerances or {}, findings)
+    return findings.verdict()
+
+
+def _compare_results(first: Record, second: Record, findings: _Findings) -> None:
+    """A run that failed is not the same as one that succeeded; two that end alike are compared by what they made."""
+    before, after = _ending(first), _ending(second)
+    if before != after:
+        note = "" if second.result.error is None else second.result.error.message
+        findings.differences.append(Difference("result", "status", before, after, note))
+
+
+def _ending(record: Record) -> str:
+    result = record.result
+    if result.signal is not None:
+        return f"{record.run.status} (signal {result.signal})"
+    return record.run.status if not result.exit_code else f"{record.run.status} (exit code {result.exit_code})"
+
+
+def _compare_outputs(first: Record, second: Record, objects: Objects | None, findings: _Findings) -> None:
+    old, new, basis = compared_outputs(first, second)
+    for path in sorted(old.keys() | new.keys()):
+        _compare_output(path, old.get(path), new.get(path), objects, findings)
+    for record, which in ((first, "first"), (second, "second")):
+        if basis == "observed":
+            said = (gap.reason for gap in record.gaps if gap.field == "outputs")
+            findings.reasons += [f"the outputs of the {which} run are not all known: {reason}" for reason in said]
+
+
+def compared_outputs(first: Record, second: Record) -> tuple[dict[str, Output], dict[str, Output], str]:
+    """Return what is compared of two runs: their declared outputs; where there are none, the observed ones."""
+    declared = any(output.basis == "declared" for record in (first, second) for output in record.outputs)
+    basis = "declared" if declared else "observed"
+    old, new = (
+        {output.path: output for output in record.outputs if not declared or output.basis == "declared"}
+        for record in (first, second)
+    )
+    return old, new, basis
+
+
+def _compare_output(
+    path: str, old: Output | None, new: Output | None, objects: Objects | None, findings: _Findings
+) -> None:
+    if old is None or new is None:
+        findings.compared += 1
+        note = "only the first run made it" if new is None else "only the second run made it"
+        findings.differences.append(Difference("output", path, _shown(old), _shown(new), note))
+    elif old.digest is None or new.digest is None:
+        if old.size == new.size:
+            findings.reasons.append(f"{path} was not hashed")
+        else:
+            findings.compared += 1
+            findings.differences.append(Difference("output", path, f"{old.size} bytes", f"{new.size} bytes"))
+    else:
+        findings.compared += 1
+        if old.digest != new.digest and not same_model(path, old.digest, new.digest, objects):
+            note = "" if old.size == new.size else f"{old.size} bytes, then {new.size}"
+            findings.differences.append(Difference("output", path, _shown(old), _shown(new), note))
+
+
+def _shown(output: Output | None) -> str | None:
+    if output is None:
+        return None
+    return "not hashed" if output.digest is None else f"sha256 {output.digest.sha256[:12]}"
+
+
+def _compare_metrics(first: Record, second: Record, tolerances: Mapping[str, Tolerance], findings: _Findings) -> None:
+    old, new = (
+        {series.name: series for series in record.metrics.series if not series.name.startswith(_MACHINE)}
+        for record in (first, second)
+    )
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if before is None or after is None:
+            findings.compared += 1
+            note = "only the first run logged it" if after is None else "only the second run logged it"
+            findings.differences.append(Difference("metric", name, _last(before), _last(after), note))
+        else:
+            _compare_series(before, after, _tolerance(name, tolerances), findings)
+
+
+def _compare_series(before: Series, after: Series, tolerance: Tolerance | None, findings: _Findings) -> None:
+    findings.compared += max(before.count, after.count)
+    if before.digest == after.digest:
+        return
+    if before.count != after.count:
+        note = f"{before.count} values, then {after.count}"
+        findings.differences.append(Difference("metric", before.name, _last(before), _last(after), note))
+    elif before.points and after.points:
+        near, worst = _furthest(before, after, tolerance)
+        if worst is not None:
+            (findings.within if near else findings.differences).append(worst)
+    elif tolerance is None:
+        note = "the values are too many for the records: their digests differ"
+        findings.differences.append(Difference("metric", before.name, _last(before), _last(after), note))
+    else:
+        findings.reasons.append(f"the values of the metric {before.name} differ, and are too many for the records")
+
+
+def _furthest(before: Series, after: Series, tolerance: Tolerance | None) -> tuple[bool, Difference | None]:
+    """Return whether all values are near enough, and the first pair that is not, else the first that differs at all."""
+    worst: tuple[bool, Difference] | None = None
+    for old, new in zip(before.points, after.points, strict=True):
+        a, b = amount(old.value), amount(new.value)
+        same_step = old.step == new.step
+        if same_step and (a == b or (math.isnan(a) and math.isnan(b))):
+            continue
+        near = same_step and tolerance is not None and tolerance.allows(a, b)
+        if worst is None or (worst[0] and not near):
+            steps = f"step {old.step}" if same_step else f"step {old.step}, then {new.step}"
+            note = "" if old.step is None and same_step else steps
+            worst = near, Difference("metric", before.name, str(old.value), str(new.value), note)
+    return worst or (True, None)
+
+
+def _tolerance(name: str, tolerances: Mapping[str, Tolerance]) -> Tolerance | None:
+    if name in tolerances:
+        return tolerances[name]
+    return next((value for pattern, value in tolerances.items() if fnmatchcase(name, pattern)), None)
+
+
+def _last(series: Series | None) -> str | None:
+    return None if series is None else str(series.last)

@@ -1,0 +1,27 @@
+"""Where a user's runs and caches lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from runner.errors import StoreError
+
+
+def home() -> Path:
+    """Return the store's directory: $MLRUN_HOME, else ~/.local/share/mlrun; absolute, made or not."""
+    return _place("MLRUN_HOME", ".local/share/mlrun")
+
+
+def cache() -> Path:
+    """Return the cache's directory: $MLRUN_CACHE, else ~/.cache/mlrun; absolute, made or not."""
+    return _place("MLRUN_CACHE", ".cache/mlrun")
+
+
+def _place(variable: str, default: str) -> Path:
+    named = os.environ.get(variable)
+    try:
+        return Path(named).expanduser().absolute() if named else Path.home() / default
+    except RuntimeError:
+        message = "this user has no home directory"
+        raise StoreError(message, hint=f"set {variable} to a directory you can write to") from None

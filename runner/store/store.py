@@ -1,0 +1,165 @@
+"""The store: a user's runs and the objects they share, under one directory."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.errors import RunNotFoundError, StoreError
+from runner.store import layout, locks
+from runner.store.home import cache as default_cache
+from runner.store.home import home as default_home
+from runner.store.ids import is_id, new_id, short
+from runner.store.index import Index
+from runner.store.summary import Summary, of_plan, read
+from runner.worker.facts import Request, SourceFacts
+from runner.worker.objects import Objects
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import RunSpec
+
+if TYPE_CHECKING:
+    from runner.store.garbage import Freed
+
+__all__ = ["Store", "new_id", "short"]
+
+_NAMED = 5  # candidates that an error names
+
+
+class Store:
+    """Runs by id, objects by digest, and the index over them. A run directory is there whole or not at all."""
+
+    def __init__(self, root: Path, cache: Path, say: Callable[[str], None] | None = None) -> None:
+        """Name the directories, which are there; `Store.open` makes them."""
+        self.root = root
+        self.cache = cache
+        self.objects = Objects(root / "objects")
+        self.index = Index(root / "index.sqlite", root / "runs", say)
+
+    @classmethod
+    def open(
+        cls, root: Path | None = None, cache: Path | None = None, say: Callable[[str], None] | None = None
+    ) -> Store:
+        """Return a store, made on first use; StoreError where it cannot be used. ``say`` hears of what takes long."""
+        root = default_home() if root is None else root.absolute()
+        cache = default_cache() if cache is None else cache.absolute()
+        layout.make(root)
+        layout.make_directory(cache)
+        return cls(root, cache, say)
+
+    def directory(self, identity: str) -> RunDirectory:
+        """Return the directory of a run by its full id, whether it is there or not."""
+        return RunDirectory(self.root / "runs" / identity)
+
+    def runs(self) -> Iterator[RunDirectory]:
+        """Return all runs on disk, the oldest first."""
+        with os.scandir(self.root / "runs") as entries:
+            names = sorted(entry.name for entry in entries if is_id(entry.name))
+        return (self.directory(name) for name in names)
+
+    def recent(self, limit: int) -> list[Summary]:
+        """Return the newest runs, the newest first."""
+        return self.index.query(limit=limit)
+
+    def open_runs(self) -> list[RunDirectory]:
+        """Return the runs without a sealed record, the oldest first."""
+        runs = [self.directory(name) for name in self.index.open_runs()]
+        for run in runs:
+            if run.record.exists():  # sealed by a process that did not live to enter it
+                self.index.put(*read(run))
+        return [run for run in runs if not run.record.exists()]
+
+    def create(self, request: Request, spec: RunSpec, source: SourceFacts) -> RunDirectory:
+        """Make a run's directory with the three files that plan it, and enter it in the index."""
+        run = self.directory(request.id)
+        aside = RunDirectory(run.path.with_name(f".new-{request.id}"))
+        try:
+            aside.path.mkdir(mode=0o700)
+            for value in (request, spec, source):
+                aside.write(value)
+            self.index.create(of_plan(request, spec), functools.partial(_place, aside.path, run.path))
+        except OSError as error:
+            message = f"cannot make a run in {self.root}: {error.strerror}"
+            raise StoreError(
+                message, hint="free some space, or point MLRUN_HOME at a directory you can write to"
+            ) from error
+        finally:
+            shutil.rmtree(aside.path, ignore_errors=True)
+        return run
+
+    def find(self, text: str) -> RunDirectory:
+        """Return the run that a name, the end of an id, any unique part of one, or `latest` means.
+
+        RunNotFoundError where there is none, or where there are several: it names them.
+        """
+        if is_id(text.lower()) and self.directory(text.lower()).path.is_dir():
+            return self.directory(text.lower())
+        if text == "latest":
+            newest = self.recent(1)
+            if not newest:
+                message = "there are no runs yet"
+                raise RunNotFoundError(message, hint="`mlrun run DIR` makes the first")
+            return self.directory(newest[0].id)
+        return self.directory(self._only(text, self._candidates(text)))
+
+    def remove(self, run: RunDirectory) -> None:
+        """Remove a run for good; its objects stay until `collect_garbage` finds that nobody names them."""
+        gone = run.path.with_name(f".gone-{run.id}")
+        try:
+            self.index.remove(run.id, functools.partial(_place, run.path, gone))
+        except FileNotFoundError:
+            message = f"there is no run {run.id}"
+            raise RunNotFoundError(message, hint="`mlrun list` shows the runs") from None
+        except OSError as error:
+            message = f"cannot remove the run {run.id}: {error.strerror}"
+            raise StoreError(message, hint=f"look at who owns {run.path}") from error
+        from runner.worker.workplace import tear_down
+
+        tear_down(gone)
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the store while objects are added that no run names yet: garbage is not collected meanwhile."""
+        return locks.shared(self.root)
+
+    def collect_garbage(self, dry_run: bool = False) -> Freed:
+        """Remove objects that no run names, and what broken-off work left behind; StoreError where it is in use."""
+        from runner.store.garbage import collect
+
+        return collect(self, dry_run)
+
+    def _candidates(self, text: str) -> list[str]:
+        named = self.index.ids_named(text)
+        if named or not re.fullmatch("[0-9a-f-]+", text.lower()):
+            return named
+        return self.index.ids_like(text.lower(), end=True) or self.index.ids_like(text.lower(), end=False)
+
+    def _only(self, text: str, candidates: list[str]) -> str:
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            named = ", ".join(self._described(identity) for identity in candidates[:_NAMED])
+            more = f" and {len(candidates) - _NAMED} more" if len(candidates) > _NAMED else ""
+            message = f"{len(candidates)} runs answer to {text!r}: {named}{more}"
+            raise RunNotFoundError(message, hint="give more of the id")
+        message = f"no run answers to {text!r}"
+        raise RunNotFoundError(message, hint=self._near(text))
+
+    def _described(self, identity: str) -> str:
+        summary = self.index.get(identity)
+        return identity if summary is None else f"{identity} ({summary.entry_point}, {summary.status})"
+
+    def _near(self, text: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(text, self.index.names(), 1)
+        listed = "`mlrun list` shows the runs"
+        return f"did you mean {near[0]!r}? {listed}" if near else f"{listed} of {self.root}"
+
+
+def _place(origin: Path, target: Path) -> None:
+    origin.rename(target)

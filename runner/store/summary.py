@@ -1,0 +1,148 @@
+"""A run in one line, for lists and searches: read off its sealed record, or off its files where it has none yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from runner.errors import MlrunError
+from runner.worker.clock import stamp
+from runner.worker.codec import decode
+from runner.worker.facts import Claim, Outcome, Request, Start
+from runner.worker.files import Json, read_json
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import RunSpec
+from runner.worker.state import PLANNED, PREPARING, RUNNING, SUBMITTED
+
+DAMAGED = "damaged"  # its files cannot be read: it is listed, so that it can be looked at and removed
+Output = tuple[str, str]  # sha256, path
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What lists show and searches ask of a run. ``status`` is as of the last look at its files."""
+
+    id: str
+    status: str
+    created: str
+    name: str = ""
+    project: str = ""
+    entry_point: str = ""
+    reason: str | None = None
+    exit_code: int | None = None
+    started: str | None = None
+    ended: str | None = None
+    duration: float | None = None  # seconds
+    host: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)  # raw
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float | str] = field(default_factory=dict)  # last value; NaN and infinities as text
+    why: str = ""
+    spec_digest: str = ""
+    rerun_of: str | None = None
+    parent: str | None = None
+    sealed: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return {name: getattr(self, name) for name in _FIELDS}
+
+
+_FIELDS = tuple(item.name for item in fields(Summary))
+
+
+def read(run: RunDirectory) -> tuple[Summary, tuple[Output, ...]]:
+    """Return a run's summary and its outputs, whatever state its files are in."""
+    try:
+        record = read_json(run.record) if run.record.exists() else None
+        summary, outputs = (of_files(run), ()) if record is None else (of_record(record), outputs_of_record(record))
+        if summary.id == run.id:
+            return summary, outputs
+        return _damaged(run, ValueError(f"its files are of the run {summary.id}")), ()
+    except (MlrunError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        return _damaged(run, error), ()
+
+
+def of_record(record: Json) -> Summary:
+    """Return the summary of a sealed record; KeyError, TypeError or FormatError where it is not one."""
+    data: Any = record
+    run, result, relations = data["run"], data["result"], data["relations"]
+    fields = {
+        "id": run["id"],
+        "status": run["status"],
+        "created": run["created"],
+        "name": run["name"],
+        "project": data["entry_point"]["project"],
+        "entry_point": data["entry_point"]["name"],
+        "reason": result["reason"],
+        "exit_code": result["exit_code"],
+        "started": run["started"],
+        "ended": run["ended"],
+        "duration": run["duration"],
+        "host": data["execution"]["host"],
+        "params": {item["name"]: item["raw"] for item in data["parameters"]},
+        "tags": data["why"]["tags"],
+        "metrics": {item["name"]: item["last"] for item in data["metrics"]["series"]},
+        "why": data["why"]["text"],
+        "spec_digest": data["spec_digest"]["sha256"],
+        "rerun_of": relations["rerun_of"],
+        "parent": relations["parent"],
+        "sealed": True,
+    }
+    return decode(Summary, fields, "record.json")
+
+
+def outputs_of_record(record: Json) -> tuple[Output, ...]:
+    """Return the outputs of a record that have a digest."""
+    data: Any = record
+    digests = ((item["digest"], item["path"]) for item in data["outputs"])
+    return tuple((str(digest["sha256"]), str(path)) for digest, path in digests if digest is not None)
+
+
+def of_files(run: RunDirectory) -> Summary:
+    """Return the summary of a run without a record; no process is looked at."""
+    start, outcome = run.find(Start), run.find(Outcome)
+    summary = replace(of_plan(run.read(Request), run.read(RunSpec)), status=_status(run, start, outcome))
+    if start is not None:
+        summary = replace(summary, started=start.at, host=start.host.hostname)
+    if outcome is not None:
+        summary = replace(summary, ended=outcome.at, reason=outcome.reason, exit_code=outcome.exit_code)
+    return summary
+
+
+def _status(run: RunDirectory, start: Start | None, outcome: Outcome | None) -> str:
+    if outcome is not None:
+        return outcome.status
+    if start is not None:
+        return RUNNING
+    if run.has(Claim):
+        return PREPARING
+    return SUBMITTED if run.ticket.exists() else PLANNED
+
+
+def of_plan(request: Request, spec: RunSpec) -> Summary:
+    """Return the summary of a run that is about to be made."""
+    return Summary(
+        id=request.id,
+        status=PLANNED,
+        created=request.created,
+        name=request.name,
+        project=spec.project,
+        entry_point=spec.entry_point,
+        host=request.submitted_from,
+        params={parameter.name: parameter.raw for parameter in spec.parameters},
+        tags=dict(request.tags),
+        why=request.why,
+        spec_digest=spec.digest,
+        rerun_of=request.rerun_of,
+        parent=request.parent,
+    )
+
+
+def _damaged(run: RunDirectory, error: Exception) -> Summary:
+    try:
+        created = stamp(run.path.stat().st_mtime)
+    except OSError:
+        created = stamp(0)
+    return Summary(id=run.id, status=DAMAGED, created=created, reason=str(error))

@@ -1,0 +1,221 @@
+"""The index's tables and the statements over them: what is asked of the runs, in SQL."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runner.errors import UsageError
+from runner.store.summary import DAMAGED, Output, Summary
+
+if TYPE_CHECKING:
+    import sqlite3
+
+VERSION = 1
+_LONG = 200  # bytes: of a longer value the index holds the digest, which is enough to find it
+
+TABLES = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE run (id TEXT NOT NULL UNIQUE, name BLOB, project BLOB, entry_point BLOB, status TEXT, created TEXT,
+                         started TEXT, ended TEXT, duration REAL, sealed INTEGER, summary TEXT NOT NULL)""",
+    "CREATE INDEX run_created ON run (created, id)",
+    "CREATE INDEX run_name ON run (name) WHERE name != x''",
+    "CREATE INDEX run_project ON run (project, created)",
+    "CREATE INDEX run_status ON run (status, created)",
+    "CREATE INDEX run_open ON run (id) WHERE sealed = 0",
+    """CREATE TABLE label (kind TEXT, name BLOB, value BLOB, number REAL, run TEXT,
+                           PRIMARY KEY (kind, name, value, run)) WITHOUT ROWID""",
+    "CREATE INDEX label_run ON label (run, kind, name)",
+    "CREATE TABLE output (sha256 TEXT, run TEXT, path BLOB, PRIMARY KEY (sha256, run, path)) WITHOUT ROWID",
+    "CREATE INDEX output_run ON output (run)",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+_TEXTS = ("name", "project", "entry_point", "status")
+_AMOUNTS = ("created", "started", "ended", "duration")
+_GROUPS = {"params": "param", "tags": "tag", "metrics": "metric"}
+SORTS = (*_AMOUNTS, *_TEXTS, *(f"{group}.NAME" for group in _GROUPS))
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which runs are wanted: those for which all that is given is true."""
+
+    project: str | None = None
+    entry_point: str | None = None
+    status: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict)  # raw text, or the same number written otherwise
+    tags: Mapping[str, str] = field(default_factory=dict)
+    since: str | None = None  # a moment as records have it: made then or later
+    until: str | None = None  # made before
+
+
+@dataclass(frozen=True)
+class Producer:
+    """A run that wrote a file with certain bytes."""
+
+    run: str
+    path: str
+    created: str
+
+
+def put(database: sqlite3.Connection, summary: Summary, outputs: Iterable[Output]) -> None:
+    """Make a run's rows, in place of those that were."""
+    remove(database, [summary.id])
+    add(database, summary, outputs)
+
+
+def add(database: sqlite3.Connection, summary: Summary, outputs: Iterable[Output]) -> None:
+    """Make a run's rows where there are none; rows that are there are newer, and stand."""
+    columns = (
+        summary.id,
+        *(_key(value) for value in (summary.name, summary.project, summary.entry_point)),
+        *(summary.status, summary.created, summary.started, summary.ended, summary.duration),
+        summary.sealed or summary.status == DAMAGED,
+        json.dumps(summary.to_json(), separators=(",", ":")),
+    )
+    made = database.execute(f"INSERT OR IGNORE INTO run VALUES ({','.join('?' * 11)})", columns)  # noqa: S608
+    if made.rowcount:
+        database.executemany("INSERT OR IGNORE INTO label VALUES (?, ?, ?, ?, ?)", _labels(summary))
+        rows = ((sha256, summary.id, _key(path)) for sha256, path in outputs)
+        database.executemany("INSERT OR IGNORE INTO output VALUES (?, ?, ?)", rows)
+
+
+def remove(database: sqlite3.Connection, ids: Iterable[str]) -> None:
+    """Remove the rows of runs."""
+    rows = [(identity,) for identity in ids]
+    database.executemany("DELETE FROM run WHERE id = ?", rows)
+    database.executemany("DELETE FROM label WHERE run = ?", rows)
+    database.executemany("DELETE FROM output WHERE run = ?", rows)
+
+
+def select(database: sqlite3.Connection, wanted: Filter, sort: str, limit: int | None, reverse: bool) -> list[Summary]:
+    """Return the runs that fit; amounts and times from the largest, texts from A, what lacks the key last."""
+    conditions, values = _conditions(wanted)
+    join, keys, more = order(sort, reverse)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    statement = f"SELECT r.summary FROM run r {join} {where} ORDER BY {keys} LIMIT ?"  # noqa: S608
+    rows = database.execute(statement, (*more, *values, -1 if limit is None else limit))
+    return [Summary(**json.loads(row[0])) for row in rows]
+
+
+def producers(database: sqlite3.Connection, digests: Sequence[str]) -> dict[str, tuple[Producer, ...]]:
+    """Return, for each digest that is the output of runs, those runs, the newest first."""
+    found: dict[str, list[Producer]] = {}
+    for first in range(0, len(digests), 500):
+        some = digests[first : first + 500]
+        statement = f"""SELECT o.sha256, o.run, o.path, r.created FROM output o JOIN run r ON r.id = o.run
+                        WHERE o.sha256 IN ({",".join("?" * len(some))}) ORDER BY r.created DESC, r.id DESC"""  # noqa: S608
+        for sha256, run, path, created in database.execute(statement, some):
+            found.setdefault(sha256, []).append(Producer(run, path.decode("utf-8", "surrogatepass"), created))
+    return {sha256: tuple(runs) for sha256, runs in found.items()}
+
+
+def summary_of(database: sqlite3.Connection, identity: str) -> Summary | None:
+    """Return one run's summary."""
+    row = database.execute("SELECT summary FROM run WHERE id = ?", (identity,)).fetchone()
+    return None if row is None else Summary(**json.loads(row[0]))
+
+
+def ids(database: sqlite3.Connection) -> set[str]:
+    """Return all ids."""
+    return {row[0] for row in database.execute("SELECT id FROM run")}
+
+
+def count(database: sqlite3.Connection) -> int:
+    """Return how many runs there are."""
+    number: int = database.execute("SELECT count(*) FROM run").fetchone()[0]
+    return number
+
+
+def open_ids(database: sqlite3.Connection) -> list[str]:
+    """Return the ids of the runs without a sealed record, the oldest first."""
+    return [row[0] for row in database.execute("SELECT id FROM run WHERE sealed = 0 ORDER BY id")]
+
+
+def damaged(database: sqlite3.Connection) -> list[str]:
+    """Return the ids of the runs that could not be read."""
+    return [row[0] for row in database.execute("SELECT id FROM run WHERE status = ?", (DAMAGED,))]
+
+
+def names(database: sqlite3.Connection) -> list[str]:
+    """Return the names of runs, each once."""
+    rows = database.execute("SELECT DISTINCT name FROM run WHERE name != x''")
+    return sorted(row[0].decode("utf-8", "surrogatepass") for row in rows)
+
+
+def ids_like(database: sqlite3.Connection, text: str, *, end: bool) -> list[str]:
+    """Return the ids that end with a text, or that hold it anywhere, the newest first."""
+    pattern = f"%{text}" if end else f"%{text}%"
+    return [row[0] for row in database.execute("SELECT id FROM run WHERE id LIKE ? ORDER BY id DESC", (pattern,))]
+
+
+def ids_named(database: sqlite3.Connection, name: str) -> list[str]:
+    """Return the ids of the runs with a name, the newest first."""
+    statement = "SELECT id FROM run WHERE name = ? AND name != x'' ORDER BY created DESC, id DESC"
+    return [row[0] for row in database.execute(statement, (_key(name),))]
+
+
+def _key(text: str) -> bytes:
+    """Text as bytes: file names and arguments may hold what sqlite takes for no text."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _labels(summary: Summary) -> Iterable[tuple[str, bytes, bytes, float | None, str]]:
+    for kind, pairs in (("param", summary.params), ("tag", summary.tags), ("metric", summary.metrics)):
+        for name, value in pairs.items():
+            yield kind, _key(name), _value(str(value)), _number(value), summary.id
+
+
+def _value(text: str) -> bytes:
+    value = _key(text)
+    return value if len(value) <= _LONG else b"sha256:" + hashlib.sha256(value).hexdigest().encode()
+
+
+def _number(value: float | str) -> float | None:
+    try:
+        number = None if isinstance(value, str) and "_" in value else float(value)
+    except ValueError:
+        return None
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
+    conditions: list[str] = []
+    values: list[object] = []
+    for column, value in (("project", wanted.project), ("entry_point", wanted.entry_point)):
+        if value is not None:
+            conditions.append(f"r.{column} = ?")
+            values.append(_key(value))
+    for condition, text in (("status =", wanted.status), ("created >=", wanted.since), ("created <", wanted.until)):
+        if text is not None:
+            conditions.append(f"r.{condition} ?")
+            values.append(text)
+    for kind, pairs in (("param", wanted.params), ("tag", wanted.tags)):
+        for name, value in pairs.items():
+            conditions.append(
+                "r.id IN (SELECT run FROM label WHERE kind = ? AND name = ? AND (value = ? OR number = ?))"
+            )
+            values += [kind, _key(name), _value(value), _number(value) if kind == "param" else None]
+    return conditions, values
+
+
+def order(sort: str, reverse: bool) -> tuple[str, str, tuple[object, ...]]:
+    """Return a join, an ORDER BY and the join's values; UsageError for a key that is none."""
+    group, _, name = sort.partition(".")
+    if sort in _AMOUNTS:
+        way = "ASC" if reverse else "DESC"
+        return "", f"r.{sort} IS NULL, r.{sort} {way}, r.id {way}", ()
+    if sort in _TEXTS:
+        return "", f"r.{sort} IN ('', x''), r.{sort} {'DESC' if reverse else 'ASC'}, r.created DESC, r.id DESC", ()
+    if group in _GROUPS and name:
+        way = "ASC" if reverse == (group == "metrics") else "DESC"
+        join = "LEFT JOIN label l ON l.run = r.id AND l.kind = ? AND l.name = ?"
+        keys = f"l.run IS NULL, l.number IS NULL, l.number {way}, l.value {way}, r.created DESC, r.id DESC"
+        return join, keys, (_GROUPS[group], _key(name))
+    message = f"runs cannot be sorted by {sort!r}"
+    raise UsageError(message, hint=f"known are {', '.join(SORTS)}")

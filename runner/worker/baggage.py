@@ -1,0 +1,39 @@
+"""What reaches a worker and nobody else: secrets for the command, credentials for the installer; unlinked once read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runner.errors import MlrunError
+from runner.worker.codec import decode
+from runner.worker.files import read_json
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Baggage:
+    """secrets.json, which lies in a run directory from its submission to its start, and never again."""
+
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    installer: Mapping[str, str] = field(default_factory=dict, repr=False)  # variables for uv: UV_INDEX_..._PASSWORD
+
+
+def unpack(run: RunDirectory) -> Baggage:
+    """Return what the run was given, and remove the file."""
+    try:
+        data = read_json(run.secrets)
+    except FileNotFoundError:
+        return Baggage()
+    finally:
+        run.secrets.unlink(missing_ok=True)
+    return decode(Baggage, data, "secrets.json")
+
+
+def check(baggage: Baggage, spec: RunSpec) -> None:
+    """Refuse a run whose declared secrets have no value."""
+    missing = [name for name in spec.secrets if name not in baggage.secrets]
+    if missing:
+        message = f"no value for the secret {', '.join(missing)}"
+        raise MlrunError(message, hint="set it in the environment that you start mlrun from")

@@ -1,0 +1,55 @@
+"""Ends a run on the host where it is: by its worker if that lives, else with our own hands."""
+
+from __future__ import annotations
+
+import os
+import signal as numbers
+import time
+from collections.abc import Mapping, Sequence
+
+from runner.errors import BackendError
+from runner.worker import kin
+from runner.worker.clock import now
+from runner.worker.facts import Cancellation, Claim, Identity, Outcome, Start
+from runner.worker.processes import is_alive, myself
+from runner.worker.rundir import RunDirectory
+from runner.worker.state import State, look, settle
+from runner.worker.supervise import KILL, TERM, Step
+
+_STEP = 0.02
+_WORDS: Mapping[str, int] = {"INT": numbers.SIGINT, "TERM": numbers.SIGTERM, "KILL": numbers.SIGQUIT}  # to a worker
+
+
+def cancel(run: RunDirectory, signal: str = "TERM", by: str = "") -> State:
+    """Ask for the end of a run: INT, TERM or KILL. Returns at once where a worker sees to it, else when it is over."""
+    if run.has(Outcome):
+        return look(run)
+    run.write(Cancellation(now(), by or f"pid {os.getpid()}", signal))
+    claim = run.find(Claim)
+    if claim is None and run.write(Claim(myself(), now())):
+        return settle(run, None)  # no worker has begun, and none will
+    claim = run.read(Claim)
+    alive = is_alive(claim.worker)
+    if alive is None:
+        message = f"the run {run.id} is on {claim.worker.host.partition('/')[0]}, which cannot be reached from here"
+        raise BackendError(message, hint="run `mlrun cancel` there")
+    if alive:
+        os.kill(claim.worker.pid, _WORDS[signal])
+        return look(run)
+    start = run.find(Start)
+    if start is not None:
+        _end_orphan(run, start.child, KILL if signal == "KILL" else (*TERM[:1], *KILL))
+    return look(run)
+
+
+def _end_orphan(run: RunDirectory, child: Identity, steps: Sequence[Step]) -> None:
+    """End a command whose worker is gone, with all that carries its run's id."""
+    for number, grace in steps:
+        if is_alive(child):
+            kin.tell_group(child.pid, number)
+        kin.tell(kin.members(run.id), number)
+        deadline = time.monotonic() + grace
+        while time.monotonic() < deadline:
+            if not is_alive(child) and not kin.members(run.id):
+                return
+            time.sleep(_STEP)

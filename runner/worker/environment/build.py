@@ -1,0 +1,202 @@
+"""Builds an environment at a path: virtualenv (else uv) makes it, uv installs the lock, then the project's own code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import EnvironmentBuildError
+from runner.worker.environment import installed, pylock
+from runner.worker.environment.locking import Local, Taken
+from runner.worker.environment.site import Site
+from runner.worker.environment.uv import CLONES
+from runner.worker.environment.versions import release_of
+from runner.worker.facts import Gap, InstalledEnvironment, Package
+from runner.worker.spec import Interpreter
+from runner.worker.tools import Finished, call
+
+_SEEDED_BY_VIRTUALENV = (3, 9)  # and later: it carries no pip for an older one
+
+
+@dataclass(frozen=True)
+class Built:
+    """A new environment, and the digest of each of its distributions."""
+
+    environment: InstalledEnvironment
+    digests: Mapping[str, str]
+
+
+def build(site: Site, interpreter: Interpreter, taken: Taken, prefix: Path) -> Built:
+    """Build at ``prefix``, for good: an environment knows its path. EnvironmentBuildError quotes who failed."""
+    lock = site.objects.read(taken.known.lock)
+    named = [one for one in pylock.read(lock) if one.directory is None]
+    built_by = _make(site, interpreter, prefix)
+    _install(site, lock, prefix)
+    _install_locals(site, taken.known.locals, prefix)
+    found = _checked(site, prefix, {one.name for one in named})
+    packages = installed.packages(prefix, named)
+    environment = InstalledEnvironment(
+        kind="virtualenv",
+        prefix=str(prefix),
+        bin=str(prefix / "bin"),
+        interpreter=interpreter,
+        lock=taken.known.lock,
+        lock_origin=taken.origin,
+        packages=packages,
+        installed_digest=installed.digest_of(found, {one.name for one in named}),
+        built_by=built_by,
+        installed_by=site.uv.version,
+        variables={"VIRTUAL_ENV": str(prefix)},
+        gaps=tuple(_gaps(packages, named)),
+    )
+    return Built(environment, {one.name: one.digest for one in found})
+
+
+def _make(site: Site, interpreter: Interpreter, prefix: Path) -> str:
+    refusal = ""
+    if (
+        site.wanted.manager != "uv"
+        and site.placement.python
+        and release_of(interpreter.version) >= _SEEDED_BY_VIRTUALENV
+    ):
+        site.say("making a virtual environment with virtualenv")
+        done = _virtualenv(site, interpreter, prefix)
+        if done.code == 0:
+            return _creator(prefix, "virtualenv")
+        refusal = (done.complaint or done.text).strip().rpartition("\n")[2]
+        site.say(f"virtualenv cannot make it ({refusal}): uv does")
+        shutil.rmtree(prefix, ignore_errors=True)
+    words = ["venv", "--quiet", "--no-project", "--python", interpreter.path]
+    done = site.uv.ask(*words, "--seed", *_index_options(site), str(prefix), cwd=site.scratch)
+    if done.code != 0:
+        refusal = refusal or site.uv.reason(done)
+        shutil.rmtree(prefix, ignore_errors=True)
+        done = site.uv.ask(*words, str(prefix), cwd=site.scratch)
+        done = done if done.code else call([prefix / "bin" / "python", "-I", "-m", "ensurepip", "--default-pip"])
+    if done.code != 0:
+        message = f"no virtual environment can be made with {interpreter.path}: {refusal or done.complaint}"
+        raise EnvironmentBuildError(message, hint="see whether that Python works: it may lack parts of its library")
+    return _creator(prefix, site.uv.version.replace("uv", "uv venv"))
+
+
+def _virtualenv(site: Site, interpreter: Interpreter, prefix: Path) -> Finished:
+    """Call virtualenv with nothing but its own seeds: what it would download drifts."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUALENV_", "PYTHON"))}
+    environ["VIRTUALENV_OVERRIDE_APP_DATA"] = str(site.cache / "downloads" / "virtualenv")
+    environ["VIRTUALENV_CONFIG_FILE"] = os.devnull
+    words = ["--quiet", "--no-download", "--no-periodic-update", "--no-vcs-ignore", "--python", interpreter.path]
+    assert site.placement.python is not None
+    # From the scratch directory: `-m` looks for modules in the current one, which is the user's otherwise.
+    return call([site.placement.python, "-m", "virtualenv", *words, prefix], cwd=site.scratch, env=environ)
+
+
+def _install(site: Site, lock: bytes, prefix: Path) -> None:
+    text = pylock.installable(lock, site.project)
+    if not text:
+        return
+    file = site.scratch / "pylock.toml"
+    file.write_bytes(text)
+    count = len([one for one in pylock.read(lock) if one.directory is None])
+    site.say(f"installing {count} package{'s' if count > 1 else ''}")
+    _succeed(site, site.uv.run(*_pip_install(prefix), *site.uv.options, "-r", str(file), cwd=site.project))
+
+
+def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[installed.Content, ...]":
+    """Read what was installed; what differs from its archive's own list is fetched anew.
+
+    An environment that is hard-linked with uv's cache, and edited, has changed the cache as well. A careless list
+    differs again, and then that is what was published.
+    """
+    found = installed.contents(prefix)
+    wrong = sorted(one.name for one in found if one.name in names and one.altered)
+    if not wrong:
+        return found
+    site.say(f"uv's cache does not hold what was published as {', '.join(wrong)}: fetched anew")
+    again = [word for name in wrong for word in ("--reinstall-package", name)]
+    words = [*_pip_install(prefix), *site.uv.options, "--no-cache", *again, "-r", str(site.scratch / "pylock.toml")]
+    _succeed(site, site.uv.run(*words, cwd=site.project))
+    return installed.contents(prefix)
+
+
+def _install_locals(site: Site, locals_: "tuple[Local, ...]", prefix: Path) -> None:
+    if not locals_:
+        return
+    site.say(f"installing {', '.join(one.name for one in locals_)} from the project")
+    words = [*_pip_install(prefix), *site.uv.options, "--no-deps"]
+    directories = []
+    for one in locals_:
+        directory = os.path.normpath(site.project / one.directory)
+        directories.append(Path(directory))
+        words += ["--refresh-package", one.name, *(["-e"] if one.editable else []), directory]
+    with _without_litter(directories):
+        _succeed(site, site.uv.run(*words, cwd=site.project))
+
+
+def _pip_install(prefix: Path) -> list[str]:
+    return ["pip", "install", "--python", str(prefix / "bin" / "python"), "--link-mode", CLONES]
+
+
+def _index_options(site: Site) -> list[str]:
+    return [] if not site.uv.options else ["--no-index"]
+
+
+def _succeed(site: Site, done: Finished) -> None:
+    if done.code == 0:
+        return
+    reason = site.uv.reason(done)
+    raise EnvironmentBuildError(f"the packages cannot be installed: {reason}", hint=_cure(reason))
+
+
+def _cure(reason: str) -> str:
+    text = reason.lower()
+    if "hash mismatch" in text:
+        return "the archive is not the one that was locked; `mlrun lock --upgrade` if it was replaced on purpose"
+    if "no space" in text:
+        return "free some space (`mlrun env prune`), or point MLRUN_CACHE at a larger disk"
+    if "failed to build" in text or "build backend" in text:
+        return "it has no wheel for this Python: name a Python that has one, or install what its build needs"
+    if "offline" in text or "connect" in text or "dns" in text or "fetch" in text:
+        return "installing needs the network, or the archives in uv's cache"
+    if "no such file" in text or "not found" in text:
+        return "an archive that the lock names is gone; `mlrun lock --upgrade` or `--upgrade` resolves anew"
+    return "`mlrun run --verbose` shows all that uv says"
+
+
+@contextlib.contextmanager
+def _without_litter(directories: "list[Path]") -> Iterator[None]:
+    """Remove what a build leaves in the user's directory: setuptools makes `build` and `*.egg-info` there."""
+    before = {path for directory in directories for path in _litter(directory)}
+    try:
+        yield
+    finally:
+        for directory in directories:
+            for path in set(_litter(directory)) - before:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _litter(directory: Path) -> "list[Path]":
+    infos = [*directory.glob("*.egg-info"), *directory.glob("src/*.egg-info")]
+    return [path for path in (*infos, directory / "build") if path.is_dir() and not path.is_symlink()]
+
+
+def _creator(prefix: Path, name: str) -> str:
+    """Return who made an environment, as its own file says."""
+    with contextlib.suppress(OSError):
+        for line in (prefix / "pyvenv.cfg").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition("=")
+            if key.strip() == name:
+                return f"{name} {value.strip()}"
+    return name
+
+
+def _gaps(packages: "tuple[Package, ...]", named: "list[pylock.Locked]") -> Iterator[Gap]:
+    wheels = {artifact.sha256 for one in named for artifact in one.artifacts if artifact.file.endswith(".whl")}
+    locked = {one.name for one in named}
+    for one in packages:
+        if pylock.normalised(one.name) in locked and not wheels.intersection(one.sha256):
+            reason = "built here from its source; the tools of that build are not locked"
+            yield Gap(f"environment.packages.{one.name}", reason)

@@ -1,0 +1,175 @@
+"""What stands in an environment: its distributions, the digest of their files, and a quick look that finds an edit."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import os
+from array import array
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from runner.worker.environment.pylock import Locked, built_from, normalised
+from runner.worker.facts import Package
+from runner.worker.hashing import digest_of_directory, sha256_of_file
+
+# Files that depend on the tool or on the path, not on what was installed.
+_NOT_CONTENT = frozenset(("direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json", "uv_build.json"))
+# What no run reads: a quick look is quick because it leaves these out, and a whole one does not.
+_IDLE = (".pyc", ".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".md", ".rst", ".build", "RECORD")
+_MISSING = ""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """An installed distribution and the directory of its metadata."""
+
+    name: str
+    version: str
+    info: Path
+
+
+class File(NamedTuple):
+    """A file of a distribution: as it is, and as its RECORD lists it."""
+
+    path: str  # relative to site-packages
+    sha256: str  # "" for one that is gone
+    listed: Optional[str]
+
+
+@dataclass(frozen=True)
+class Content:
+    """The files of a distribution."""
+
+    name: str  # normalised
+    files: tuple[File, ...]
+
+    @property
+    def digest(self) -> str:
+        """Equal for pip and uv, and wherever the environment lies."""
+        return digest_of_directory((file.path, file.sha256) for file in self.files)
+
+    @property
+    def altered(self) -> Optional[str]:
+        """The first file that is not as its RECORD lists it."""
+        return next((file.path for file in self.files if file.listed not in (None, file.sha256)), None)
+
+
+def site_packages(prefix: Path) -> Optional[Path]:
+    """Return where an environment's distributions lie."""
+    return next(iter(sorted(prefix.glob("lib/*/site-packages"))), None)
+
+
+def distributions(prefix: Path) -> tuple[Distribution, ...]:
+    """Return what is installed, by name."""
+    site = site_packages(prefix)
+    infos = sorted(site.glob("*.dist-info")) if site else []
+    return tuple(one for one in map(_distribution, infos) if one is not None)
+
+
+def packages(prefix: Path, lock: Collection[Locked]) -> tuple[Package, ...]:
+    """Return the record's packages: archive hashes and URLs are the lock's, for nothing that is installed has them."""
+    locked = {one.name: one for one in lock}
+    return tuple(_package(one, locked.get(normalised(one.name))) for one in distributions(prefix))
+
+
+def contents(prefix: Path, names: Optional[Collection[str]] = None) -> tuple[Content, ...]:
+    """Read every file of the distributions, or of those named, and return what is in them."""
+    wanted = [one for one in distributions(prefix) if names is None or normalised(one.name) in names]
+    return tuple(Content(normalised(one.name), tuple(_hashed(one))) for one in wanted)
+
+
+def digest_of(found: Iterable[Content], names: Collection[str]) -> str:
+    """Return the installed digest: over the distributions that the lock names, not over what seeds an environment."""
+    return digest_of_directory((one.name, one.digest) for one in found if one.name in names)
+
+
+def top_level(prefix: Path) -> tuple[str, ...]:
+    """Return the names that stand in site-packages: what a stray file or a new distribution adds to."""
+    site = site_packages(prefix)
+    return tuple(sorted(name for name in os.listdir(site) if name != "__pycache__")) if site else ()
+
+
+def watched(prefix: Path) -> bytes:
+    """Return the paths a quick look goes over, NUL between: all that RECORDs list, but for tests and C sources."""
+    base, found = os.fsencode(prefix), [b"pyvenv.cfg"]
+    for one in distributions(prefix):
+        site = os.fsencode(os.path.relpath(one.info.parent, prefix))
+        paths = (os.fsencode(path) for path, _ in _rows(one.info) if not path.endswith(_IDLE) and "/tests/" not in path)
+        found += [os.path.normpath(os.path.join(site, path)) for path in paths]
+    return b"\0".join(sorted(path for path in found if os.path.lexists(os.path.join(base, path))))
+
+
+def pulse(prefix: Path, watched: bytes) -> str:
+    """Return the state of the files watched, none of them read: the ctimes, which no edit can set back.
+
+    OSError where one is gone.
+    """
+    base = os.fsencode(prefix) + b"/"
+    states = array("q", [os.lstat(base + path).st_ctime_ns for path in watched.split(b"\0")])
+    return hashlib.blake2b(states.tobytes() + watched, digest_size=16).hexdigest()
+
+
+def _distribution(info: Path) -> Optional[Distribution]:
+    header: dict[str, str] = {}
+    try:
+        with open(info / "METADATA", encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                key, colon, value = line.partition(":")
+                if not colon or {"Name", "Version"} <= header.keys():
+                    break  # the description after the header can be long
+                header.setdefault(key, value.strip())
+    except OSError:
+        return None
+    name, version = header.get("Name"), header.get("Version")
+    return Distribution(name, version, info) if name and version else None
+
+
+def _package(one: Distribution, locked: Optional[Locked]) -> Package:
+    if locked is None:
+        return Package(one.name, one.version)
+    artifacts = built_from(locked, _tags(one.info))
+    return Package(one.name, one.version, tuple(a.sha256 for a in artifacts), artifacts[0].url if artifacts else None)
+
+
+def _tags(info: Path) -> Iterator[str]:
+    try:
+        text = (info / "WHEEL").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        if line.startswith("Tag:"):
+            yield line[4:].strip()
+
+
+def _hashed(one: Distribution) -> Iterator[File]:
+    for path, claim in _rows(one.info):
+        if _is_content(path):
+            algorithm, _, text = claim.partition("=")
+            listed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex() if algorithm == "sha256" else None
+            yield File(path, _hash_of(one, path), listed)
+
+
+def _rows(info: Path) -> list[tuple[str, str]]:
+    try:
+        with open(info / "RECORD", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            return [(row[0], row[1]) for row in csv.reader(stream) if len(row) > 1]
+    except OSError:
+        return [(f"{info.name}/RECORD is missing", "")]
+
+
+def _is_content(path: str) -> bool:
+    parts = path.split("/")
+    if parts[-1] in _NOT_CONTENT and parts[0].endswith(".dist-info"):
+        return False
+    return not (path.endswith(".pyc") or (parts[0] == ".." and "bin" in parts[1:-1]))
+
+
+def _hash_of(one: Distribution, path: str) -> str:
+    try:
+        return sha256_of_file(one.info.parent / path)
+    except OSError:
+        return _MISSING

@@ -1,0 +1,182 @@
+"""Gives a run its environment: the interpreter, the lock, then an environment of the cache or of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Optional
+
+from runner.errors import EnvironmentBuildError, StoreError
+from runner.worker.codec import encode
+from runner.worker.environment import discovery, locking, pylock, shelf, versions
+from runner.worker.environment.interpreters import Interpreters, same
+from runner.worker.environment.locking import Taken
+from runner.worker.environment.site import Site
+from runner.worker.facts import Gap, InstalledEnvironment, Placement
+from runner.worker.files import Json, canonical
+from runner.worker.hashing import sha256_of
+from runner.worker.objects import Objects
+from runner.worker.spec import EnvironmentSpec, Interpreter, RunSpec, Snapshot
+
+if TYPE_CHECKING:
+    from runner.worker.environment.build import Built
+
+_KEY_LENGTH = 32  # hex digits: enough to be one of a kind, and scripts' first lines stay short
+
+
+def prepare(
+    spec: RunSpec,
+    placement: Placement,
+    objects: Objects,
+    project: Path,
+    say: Callable[[str], None],
+    *,
+    scratch: Path,
+    installer: Mapping[str, str],
+) -> InstalledEnvironment:
+    """Return the environment of a run, found or built; EnvironmentBuildError says why there is none.
+
+    ``project`` is the project's directory on this host, ``scratch`` one of this run alone; ``installer`` are
+    variables for uv, which may hold credentials: they are used, and written nowhere.
+    """
+    began = time.monotonic()
+    site = Site(spec, placement, objects, project, say, scratch, installer)
+    environment = _kinds()[spec.environment.kind](site)
+    return replace(environment, seconds=round(time.monotonic() - began, 3))
+
+
+@dataclass(frozen=True)
+class Made:
+    """A lock as `mlrun lock` writes it, and whom it is for."""
+
+    data: bytes
+    interpreter: Interpreter
+    packages: int
+
+
+def prepare_lock(  # noqa: PLR0913
+    environment: EnvironmentSpec,
+    placement: Placement,
+    objects: Objects,
+    project: Path,
+    say: Callable[[str], None],
+    *,
+    scratch: Path,
+    installer: Mapping[str, str],
+    preferred: Optional[Path] = None,
+) -> Made:
+    """Return a new lock for a project; versions of the lock ``preferred`` are kept where they fit (it is rewritten)."""
+    spec = RunSpec("", "", (), "", Snapshot("", "directory"), environment)
+    site = Site(spec, placement, objects, project, say, scratch, installer)
+    interpreter = search(site).find(requested(site)).interpreter
+    data = locking.resolve(site, interpreter, preferred)
+    return Made(locking.with_header(data, environment, interpreter), interpreter, len(pylock.read(data)))
+
+
+def _kinds() -> Mapping[str, Callable[[Site], InstalledEnvironment]]:
+    return {"virtualenv": _virtualenv, "host": _host, "conda": _conda, "container": _container}
+
+
+def _virtualenv(site: Site) -> InstalledEnvironment:
+    found = search(site).find(requested(site))
+    interpreter = found.interpreter
+    taken = locking.take(site, interpreter)
+    root = _root(site, taken, key_of(site, interpreter, taken))
+    try:
+        site.scratch.mkdir(parents=True, exist_ok=True)
+        environment = shelf.take(root, lambda prefix: _build(site, interpreter, taken, prefix), site.say)
+    except OSError as error:
+        message = f"cannot build an environment in {root}: {error.strerror}"
+        raise StoreError(
+            message, hint="free some space, or point MLRUN_CACHE at a directory you can write to"
+        ) from error
+    return replace(
+        environment,
+        interpreter=interpreter,
+        lock=taken.known.lock,
+        lock_origin=taken.origin,
+        gaps=(*found.gaps, *environment.gaps),
+    )
+
+
+def _build(site: Site, interpreter: Interpreter, taken: Taken, prefix: Path) -> Built:
+    from runner.worker.environment.build import build  # a warm run builds nothing
+
+    return build(site, interpreter, taken, prefix)
+
+
+def search(site: Site) -> discovery.Search:
+    """Return where this host's interpreters are looked for."""
+    interpreters = Interpreters(site.cache, os.environ)
+    placement = site.placement
+    return discovery.Search(interpreters, placement.python, os.environ, site.say, lambda: site.uv, placement.offline)
+
+
+def requested(site: Site) -> EnvironmentSpec:
+    """Return what is wanted; a project's lock names the Python where the project does not."""
+    wanted = site.wanted
+    if wanted.python is None and wanted.interpreter is None and wanted.lock is None and not site.placement.upgrade:
+        found = locking.header_of(site.project)
+        if found is not None and found[0].platform:
+            series = ".".join(map(str, versions.release_of(found[0].python)[:2]))
+            default = search(site).default()
+            if default is None or not versions.admits(series, default.version):
+                return replace(wanted, python=series, source=locking.PROJECT_LOCK)
+    return wanted
+
+
+def key_of(site: Site, interpreter: Interpreter, taken: Taken) -> str:
+    """Return the key of an environment: what it is made of, and nothing of what was written to ask for it."""
+    deciding: dict[str, Json] = {
+        "interpreter": encode(replace(interpreter, path="")),
+        "libc": os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None,
+        "artifacts": taken.known.artifacts,
+        "maker": "uv" if site.wanted.manager == "uv" else "virtualenv",
+    }
+    if taken.known.locals:
+        deciding["project"] = str(site.project.resolve())
+        deciding["locals"] = [[one.directory, one.editable] for one in taken.known.locals]
+        deciding["files"] = {file.path: file.sha256 for file in site.wanted.files}
+        if not all(one.editable for one in taken.known.locals):
+            deciding["manifest"] = site.spec.snapshot.manifest  # a copy is installed: any edit makes another
+    return sha256_of(canonical(deciding))[:_KEY_LENGTH]
+
+
+def _root(site: Site, taken: Taken, key: str) -> Path:
+    """Where an environment lies: with the run where it points into the run's own directory."""
+    if site.placement.root is None and taken.known.locals:
+        return site.scratch / "envs" / key
+    return site.cache / "envs" / key
+
+
+def _host(site: Site) -> InstalledEnvironment:
+    gaps = [Gap("environment.lock", "not isolated: the host's own packages are used, which nothing locks")]
+    found = discovery.host(Interpreters(site.cache, os.environ), os.environ)
+    if found is None:
+        gaps.append(Gap("environment.interpreter", "no python is on PATH"))
+    pinned, interpreter = site.wanted.interpreter, found[1] if found else None
+    if pinned is not None and (interpreter is None or not same(pinned, interpreter)):
+        here = interpreter.version if interpreter else "none"
+        site.say(f"the host's Python is {here}, not the recorded {pinned.version} as it was built")
+        gaps.append(Gap("environment.interpreter", f"the recorded run had {pinned.version} ({pinned.build})"))
+    return InstalledEnvironment(
+        kind="host",
+        prefix="",
+        bin="",
+        interpreter=interpreter,
+        why="asked for by --env-manager local",
+        gaps=tuple(gaps),
+    )
+
+
+def _conda(site: Site) -> InstalledEnvironment:
+    message = f"conda environments are not supported yet ({site.wanted.source or 'conda.yaml'})"
+    raise EnvironmentBuildError(message, hint="`--env-manager virtualenv` takes its Python and its pip packages")
+
+
+def _container(site: Site) -> InstalledEnvironment:
+    message = f"containers are not supported yet (docker_env: {site.wanted.image})"
+    raise EnvironmentBuildError(message, hint="`--env-manager local` runs the command on this machine instead")

@@ -1,0 +1,172 @@
+"""A lock file (pylock.toml, PEP 751): what it names, with which hashes, and the form of it that is kept and used."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+from urllib.parse import unquote, urlsplit
+
+from runner.errors import EnvironmentBuildError, FormatError
+from runner.worker.environment.toml import loads
+from runner.worker.spec import Interpreter
+
+EMPTY = b'lock-version = "1.0"\ncreated-by = "mlrun"\npackages = []\n'
+
+_BLOCK = re.compile(rb"^\[\[packages\]\]", re.MULTILINE)
+_TAIL = re.compile(rb"^\[\[?(?!\[?packages[.\]])", re.MULTILINE)
+_WHEEL_PARTS = 5  # name, version, python, abi, platform; a build number is a sixth
+_USERINFO = re.compile(rb"(\bhttps?://)[^/\s@'\"]+@")
+_PASSWORD = re.compile(rb"(\b[a-z][a-z0-9+.-]*://[^/\s@'\":]+):[^/\s@'\"]+@")
+_PATH = re.compile(rb"""(\bpath[ \t]*=[ \t]*)(?:"([^"\\\n]*)"|'([^'\n]*)')""")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An archive a lock names."""
+
+    file: str  # name of the wheel or of the source archive
+    url: Optional[str]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A distribution a lock names."""
+
+    name: str  # normalised
+    version: str
+    artifacts: tuple[Artifact, ...] = ()
+    commit: Optional[str] = None  # of a repository
+    directory: Optional[str] = None  # a local project, relative to the one the lock is of
+    editable: bool = False
+
+
+def normalised(name: str) -> str:
+    """Return a distribution's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read(data: bytes, where: str = "the lock") -> tuple[Locked, ...]:
+    """Return what a lock names; EnvironmentBuildError where it is none, or names an archive without its hash."""
+    try:
+        table = loads(data)
+        _expect_version(table["lock-version"])
+        return tuple(_package(package) for package in table.get("packages", []))
+    except FormatError as error:
+        message = f"{where} is not a lock that can be used: {error.message}"
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        message = f"{where} is not a pylock.toml (PEP 751): {type(error).__name__} {error}"
+    raise EnvironmentBuildError(message, hint="make it again: `mlrun lock --upgrade`, or `uv export`/`uv pip compile`")
+
+
+def portable(data: bytes, project: Path) -> bytes:
+    """Return a lock as it is kept: no credentials, and paths inside the project relative to it."""
+    data = _PASSWORD.sub(rb"\1@", _USERINFO.sub(rb"\1", data))
+    roots = {str(project), os.path.realpath(project)}
+    for root in roots:
+        uri = re.escape(Path(root).as_uri().encode())
+        data = re.sub(rb'\burl = "' + uri + rb'/([^"]+)"', lambda m: b'path = "' + _unquoted(m.group(1)) + b'"', data)
+
+    def relative(match: re.Match[bytes]) -> bytes:
+        path = os.fsdecode(match.group(2) or match.group(3) or b"")
+        if not os.path.isabs(path):
+            return match.group()
+        inside = [
+            os.path.relpath(path, root)
+            for root in roots
+            if Path(path) == Path(root) or Path(root) in Path(path).parents
+        ]
+        return match.group(1) + b'"' + os.fsencode(inside[0] if inside else path) + b'"'
+
+    return _PATH.sub(relative, data)
+
+
+def installable(data: bytes, project: Path) -> bytes:
+    """Return a lock as uv installs it: without local projects, paths absolute. Nothing left: empty bytes."""
+    starts = [match.start() for match in _BLOCK.finditer(data)]
+    if not starts:
+        return b"" if not read(data) else data
+    tail = _TAIL.search(data, starts[-1] + len(b"[[packages]]"))
+    ends = [*starts[1:], tail.start() if tail else len(data)]
+    blocks = [data[start:end] for start, end in zip(starts, ends)]
+    remote = [block for block in blocks if read(b'lock-version = "1.0"\n' + block)[0].directory is None]
+    if not remote:
+        return b""
+
+    def absolute(match: re.Match[bytes]) -> bytes:
+        path = os.fsdecode(match.group(2) or match.group(3) or b"")
+        return match.group(1) + b'"' + os.fsencode(os.path.normpath(project / path)) + b'"'
+
+    return data[: starts[0]] + b"".join(_PATH.sub(absolute, block) for block in remote) + data[ends[-1] :]
+
+
+def possible(package: Locked, interpreter: Interpreter) -> tuple[Artifact, ...]:
+    """Return the archives an interpreter can take: its wheels, else the source archives, else all."""
+    wheels = [one for one in package.artifacts if one.file.endswith(".whl")]
+    fitting = tuple(one for one in wheels if _fits(one.file, interpreter))
+    return fitting or tuple(one for one in package.artifacts if one not in wheels) or package.artifacts
+
+
+def built_from(package: Locked, tags: Iterable[str]) -> tuple[Artifact, ...]:
+    """Return the archive an installed distribution came from, by the tags its WHEEL file names; else those possible."""
+    wanted = set(tags)
+    wheels = tuple(one for one in package.artifacts if one.file.endswith(".whl") and _tags(one.file) == wanted)
+    return wheels or tuple(one for one in package.artifacts if not one.file.endswith(".whl")) or package.artifacts
+
+
+def _expect_version(version: object) -> None:
+    if not str(version).startswith("1."):
+        message = f"lock-version {version}"
+        raise FormatError(message)
+
+
+def _package(table: dict[str, Any]) -> Locked:
+    name, version = normalised(table["name"]), str(table.get("version", ""))
+    directory = table.get("directory")
+    if directory is not None:
+        return Locked(name, version, directory=directory["path"], editable=bool(directory.get("editable")))
+    if "vcs" in table:
+        return Locked(name, version, commit=table["vcs"]["commit-id"])
+    sources = [table[key] for key in ("archive", "sdist") if key in table]
+    return Locked(name, version, tuple(_artifact(name, one) for one in (*table.get("wheels", ()), *sources)))
+
+
+def _artifact(name: str, table: dict[str, Any]) -> Artifact:
+    url, path = table.get("url"), table.get("path")
+    file = table.get("name") or unquote(os.path.basename(urlsplit(url).path if url else str(path)))
+    sha256 = table.get("hashes", {}).get("sha256")
+    if not isinstance(sha256, str):
+        message = f"{name} ({file}) has no sha256"
+        raise FormatError(message)
+    return Artifact(file, url, sha256)
+
+
+def _fits(wheel: str, interpreter: Interpreter) -> bool:
+    parts = wheel[:-4].split("-")
+    if len(parts) < _WHEEL_PARTS or interpreter.implementation != "cpython":
+        return True
+    pythons, abis, platforms = (part.split(".") for part in parts[-3:])
+    major, minor = interpreter.version.split(".")[:2]
+    system, _, machine = interpreter.platform.partition("-")
+    machine = machine.rpartition("-")[2] if system == "macosx" else machine
+    wanted = {"linux": ("linux", "manylinux", "musllinux")}.get(system, (system,))
+    placed = [
+        one for one in platforms if one == "any" or (one.startswith(wanted) and one.endswith((machine, "universal2")))
+    ]
+    here = {f"cp{major}{minor}", f"py{major}{minor}", f"py{major}"}
+    stable = "abi3" in abis and any(re.match(rf"cp{major}\d+$", p) and int(p[3:]) <= int(minor) for p in pythons)
+    older = "none" in abis and any(re.match(rf"(?:py|cp){major}\d+$", p) and int(p[3:]) <= int(minor) for p in pythons)
+    return bool(placed) and (stable or older or bool(here.intersection(pythons)))
+
+
+def _tags(wheel: str) -> set[str]:
+    pythons, abis, platforms = (part.split(".") for part in wheel[:-4].split("-")[-3:])
+    return {f"{python}-{abi}-{platform}" for python in pythons for abi in abis for platform in platforms}
+
+
+def _unquoted(path: bytes) -> bytes:
+    return os.fsencode(unquote(os.fsdecode(path)))

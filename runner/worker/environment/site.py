@@ -1,0 +1,42 @@
+"""What preparing one run's environment works with: its spec, the host's directories and tools, and who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Callable
+
+from runner.worker.environment.uv import Uv, find_uv
+from runner.worker.facts import Placement
+from runner.worker.objects import Objects
+from runner.worker.spec import EnvironmentSpec, RunSpec
+
+
+@dataclass(frozen=True)
+class Site:
+    """One run's preparation on one host."""
+
+    spec: RunSpec
+    placement: Placement
+    objects: Objects
+    project: Path  # the project's directory on this host
+    say: Callable[[str], None]
+    scratch: Path  # a directory of this run alone
+    installer: Mapping[str, str]
+
+    @property
+    def wanted(self) -> EnvironmentSpec:
+        """What the environment has to hold."""
+        return self.spec.environment
+
+    @property
+    def cache(self) -> Path:
+        """MLRUN_CACHE on this host."""
+        return Path(self.placement.cache)
+
+    @cached_property
+    def uv(self) -> Uv:
+        """The host's uv; EnvironmentBuildError where there is none."""
+        return Uv(find_uv(self.placement.uv), self.installer, self.say, self.placement.offline, self.scratch / "netrc")

@@ -1,0 +1,166 @@
+"""uv, called so that neither a password nor the caller's environment changes what it does unseen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, Optional
+from urllib.parse import urlsplit
+
+from runner.errors import EnvironmentBuildError
+from runner.worker.files import replace as rewrite
+from runner.worker.tools import Finished, call, stream
+
+# What is the host's own business. All else that uv reads from its environment comes with the run, or not at all.
+_HOSTS = frozenset(
+    (
+        "UV_CACHE_DIR",
+        "UV_PYTHON_INSTALL_DIR",
+        "UV_PYTHON_INSTALL_MIRROR",
+        "UV_HTTP_TIMEOUT",
+        "UV_HTTP_CONNECT_TIMEOUT",
+        "UV_HTTP_RETRIES",
+        "UV_SYSTEM_CERTS",
+        "UV_NATIVE_TLS",
+        "UV_OFFLINE",
+        "UV_NO_CACHE",
+        "UV_CONCURRENT_DOWNLOADS",
+        "UV_CONCURRENT_BUILDS",
+        "UV_CONCURRENT_INSTALLS",
+        "UV_CONFIG_FILE",
+        "UV_NO_CONFIG",
+        "UV_CREDENTIALS_DIR",
+        "UV_KEYRING_PROVIDER",
+    )
+)
+_HIDDEN = frozenset(("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE"))
+_NOISE = re.compile(r"^( [+~-] |Using Python |warning: The `--pylock`|$)")
+_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@")
+_LONGEST = 700  # characters of a reason: a solver can go on for pages
+CLONES = "clone" if sys.platform == "darwin" else "copy"  # never hard links: an edit would reach uv's own cache
+
+
+@dataclass(frozen=True)
+class Uv:
+    """The uv of this host with what one run gives it."""
+
+    path: str
+    installer: Mapping[str, str]  # indexes and options, with their credentials: by environment, never by argv
+    say: Callable[[str], None]
+    offline: bool = False
+    netrc: Optional[Path] = None  # where the run's own logins are written while uv runs
+
+    def run(self, *words: str, cwd: Optional[Path] = None, downloads: bool = False) -> Finished:
+        """Run uv and hand on what it says as it says it."""
+
+        def listen(line: str) -> None:
+            if not _NOISE.match(line) and not line.startswith(("error", "  ")):
+                self.say(redacted(line.strip()))
+
+        with self._logins():
+            return stream([self.path, *words], listen, cwd=cwd, env=self._environ(downloads))
+
+    def ask(self, *words: str, cwd: Optional[Path] = None, text: str = "") -> Finished:
+        """Run uv for its answer; ``text`` is its standard input."""
+        stdin = text.encode("utf-8", "surrogateescape")
+        with self._logins():
+            return call([self.path, *words], cwd=cwd, env=self._environ(downloads=False), stdin=stdin)
+
+    @property
+    def version(self) -> str:
+        """As the record has it: "uv 0.13.9"."""
+        return _version(self.path)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options that have no variable."""
+        return ("--no-index",) if self.installer.get("MLRUN_NO_INDEX") else ()
+
+    def reason(self, done: Finished) -> str:
+        """Return why uv failed, in one line, without credentials."""
+        text = redacted(done.stderr.decode("utf-8", "replace")).split("\nhint:")[0]
+        _, found, after = text.rpartition("error: ")
+        if not found:
+            _, found, after = text.partition("\N{MULTIPLICATION SIGN} ")
+        words = (
+            re.sub(r"[\s\N{MULTIPLICATION SIGN}\u2500-\u25ff]+", " ", after or text).replace(" cause: ", ": ").strip()
+        )
+        short = words if len(words) <= _LONGEST else words[:_LONGEST] + " ..."
+        return short.rstrip(".") or f"uv ended with code {done.code}"
+
+    def _environ(self, downloads: bool) -> dict[str, str]:
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in _HIDDEN and (not name.startswith("UV_") or name in _HOSTS)
+        }
+        environ.update(
+            {name: self._here(name, value) for name, value in self.installer.items() if name[:6] != "MLRUN_"}
+        )
+        if self.netrc is not None and "MLRUN_NETRC" in self.installer:
+            environ["NETRC"] = str(self.netrc)
+        environ.update(UV_NO_PROGRESS="1", NO_COLOR="1", UV_PREVIEW_FEATURES="pylock", UV_LINK_MODE=CLONES)
+        environ["UV_PYTHON_DOWNLOADS"] = "manual" if downloads else "never"
+        environ["GIT_TERMINAL_PROMPT"] = "0"
+        if self.offline:
+            environ["UV_OFFLINE"] = "1"
+        return {name: value for name, value in environ.items() if value or name not in self.installer}
+
+    def _here(self, name: str, value: str) -> str:
+        """Leave out of a variable the directories and files that only the machine it is from has."""
+        if name == "SSL_CERT_FILE":
+            return value if os.path.exists(value) else ""
+        separator = {"UV_FIND_LINKS": ",", "UV_INDEX": " "}.get(name)
+        if separator is None:
+            return value
+        return separator.join(word for word in value.split(separator) if _is_here(word))
+
+    @contextlib.contextmanager
+    def _logins(self) -> Iterator[None]:
+        """Keep the logins of a run in a file that only its user can read, while uv runs."""
+        logins = self.installer.get("MLRUN_NETRC")
+        if logins is None or self.netrc is None:
+            yield
+            return
+        own = b""
+        with contextlib.suppress(OSError):
+            own = Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc")).read_bytes()
+        rewrite(self.netrc, logins.encode() + b"\n" + own)
+        try:
+            yield
+        finally:
+            self.netrc.unlink(missing_ok=True)
+
+
+def find_uv(path: Optional[str]) -> str:
+    """Return uv's path; EnvironmentBuildError where the host has none."""
+    homes = (os.path.expanduser("~/.local/bin"), os.path.expanduser("~/.cargo/bin"))
+    places = os.pathsep.join((os.environ.get("PATH", ""), *homes))
+    found = path if path and os.access(path, os.X_OK) else shutil.which("uv", path=places)
+    if found is None:
+        message = "uv is not on this host, and it is what resolves and installs packages"
+        raise EnvironmentBuildError(message, hint="`python3 -m pip install --user uv`, or see uv's installation page")
+    return found
+
+
+def _is_here(word: str) -> bool:
+    place = word.split("=", maxsplit=1)[-1] if "://" in word else word
+    path = urlsplit(place).path if place.startswith("file:") else place
+    return not os.path.isabs(path) or os.path.exists(path)
+
+
+def redacted(text: str) -> str:
+    """Return a text without the user and password of the URLs in it."""
+    return _USERINFO.sub(r"\1", text)
+
+
+@lru_cache(maxsize=4)
+def _version(path: str) -> str:
+    return " ".join(call([path, "--version"]).text.split()[:2])

@@ -1,0 +1,184 @@
+"""Starts a prepared command, watches over it, and takes stock of what it left: files, logs, an outcome."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from typing import Optional
+
+from runner.errors import BackendError, StoreError
+from runner.worker import child, kin, memory, neighbours, outputs, surroundings
+from runner.worker.clock import now
+from runner.worker.facts import Failure, Files, Gap, Log, Outcome, Start
+from runner.worker.hashing import sha256_of_file
+from runner.worker.host import host_facts
+from runner.worker.inputs import changed_since
+from runner.worker.prepare import Job, Prepared, look
+from runner.worker.processes import identify, myself
+from runner.worker.signals import Cancelled, Signals
+from runner.worker.supervise import Ended, Watch
+from runner.worker.workplace import tear_down
+
+_GRACE = 2.0  # seconds for what is left when mlrun itself failed
+
+
+def execute(job: Job, prepared: Prepared, signals: Signals) -> Outcome:
+    """Run the command to its end and return the outcome; leaves start.json, both logs and outputs.json."""
+    signals.raising = False
+    before = memory.count_kills()
+    try:
+        ended = _run(job, prepared, signals)
+    finally:
+        others = () if prepared.workplace.fresh else neighbours.leave(job.cache, prepared.workplace.project, job.run)
+    outcome = judge(ended, killed_by_kernel(ended, before, memory.count_kills()))
+    job.run.reserve.unlink(missing_ok=True)
+    kept, gaps = _take_stock(job, prepared, signals, tuple(f"run {other}" for other in others))
+    if outcome.status == "succeeded" and kept and not job.placement.keep_work:
+        tear_down(job.run.work)
+    return replace(outcome, at=now(), logs=_seal_logs(job), gaps=(*outcome.gaps, *gaps))
+
+
+def judge(ended: Ended, out_of_memory: bool) -> Outcome:
+    """Return the outcome of a command that has ended."""
+    status, reason, error = _verdict(ended, out_of_memory)
+    gap = Gap("logs", f"{ended.undead} processes outlived even SIGKILL, and may still write")
+    return Outcome(
+        status=status,
+        at=now(),
+        reason=reason,
+        exit_code=ended.exit_code,
+        signal=ended.signal if ended.cancelled is None else ended.cancelled,
+        error=error,
+        usage=ended.usage,
+        left_behind=ended.left_behind,
+        gaps=(gap,) if ended.undead else (),
+    )
+
+
+def killed_by_kernel(ended: Ended, before: memory.Kills, after: memory.Kills) -> bool:
+    """Whether a command failed because the kernel ran out of memory, as far as its counters tell."""
+    if ended.exit_code == 0 or ended.cancelled is not None or ended.timed_out:
+        return False
+    return after.more_in_group(before) or (_by_kill(ended) and after.more_on_machine(before))
+
+
+def _verdict(ended: Ended, out_of_memory: bool) -> tuple[str, Optional[str], Optional[Failure]]:
+    if ended.cancelled is not None:
+        return "killed", None, Failure(f"cancelled by {signal.Signals(ended.cancelled).name}")
+    if ended.timed_out:
+        return "failed", "timeout", Failure("the command ran out of its time", "raise `time` under `resources`")
+    if out_of_memory:
+        return (
+            "failed",
+            "out-of-memory",
+            Failure("the kernel killed it: no memory was left", "give it more, or less to do"),
+        )
+    if ended.signal is not None or ended.exit_code is None:
+        return "failed", "exit", _by_signal(ended)
+    if ended.exit_code:
+        return "failed", "exit", Failure(f"the command exited with code {ended.exit_code}", "its output says why")
+    return "succeeded", None, None
+
+
+def _by_signal(ended: Ended) -> Failure:
+    if ended.signal is None:
+        return Failure("the command could not be ended", "its processes wait for the kernel, see `ps`")
+    hint = "nobody here sent it: the machine may have been out of memory (`dmesg` knows)" if _by_kill(ended) else ""
+    return Failure(f"the command was ended by {_name(ended.signal)}", hint)
+
+
+def _by_kill(ended: Ended) -> bool:
+    return ended.signal == signal.SIGKILL or ended.exit_code == 128 + signal.SIGKILL
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _run(job: Job, prepared: Prepared, signals: Signals) -> Ended:
+    project = prepared.workplace.project
+    held = child.fork(prepared.argv, project, prepared.environ, job.run.stdout, job.run.stderr)
+    try:
+        _record_start(job, prepared, held.pid)
+        kin.adopt_orphans()
+        _heed(signals.wait(0))
+    except BaseException:
+        held.drop()
+        raise
+    held.release()
+    try:
+        return Watch(held.pid, signals, job.spec.resources.time).until_over()
+    except BaseException:
+        kin.end(kin.living(os.getpid()), _GRACE)
+        raise
+
+
+def _heed(asked: list[int]) -> None:
+    if asked:
+        raise Cancelled(asked[0])
+
+
+def _record_start(job: Job, prepared: Prepared, pid: int) -> None:
+    """Write start.json: who links it has the right to begin."""
+    if not job.run.write(_start(job, prepared, pid)):
+        message = "the run was started by somebody else"
+        raise BackendError(message, hint="`mlrun wait` follows it")
+
+
+def _start(job: Job, prepared: Prepared, pid: int) -> Start:
+    identity = identify(pid)
+    if identity is None:
+        message = "the command's process was ended before it began"
+        raise BackendError(message, hint="run it again")
+    return Start(
+        command=prepared.command,
+        argv=prepared.argv,
+        cwd=str(prepared.workplace.project),
+        child=identity,
+        worker=myself(),
+        at=now(),
+        host=host_facts(),
+        environ=surroundings.recorded(prepared.environ, job.spec),
+    )
+
+
+def _take_stock(
+    job: Job, prepared: Prepared, signals: Signals, others: tuple[str, ...]
+) -> tuple[bool, tuple[Gap, ...]]:
+    """Write outputs.json; return whether all that is to be kept is in the store. A request to end cuts it short."""
+    signals.raising = True
+    try:
+        written = _seal_outputs(job, prepared)
+    except Cancelled:
+        gap = Gap("outputs", "not looked at: mlrun was asked to end while it hashed them")
+        written = outputs.Written(Files(gaps=(gap,)), kept=False)
+    except OSError as error:
+        gap = Gap("outputs", f"cannot be looked at: {error}")
+        written = outputs.Written(Files(gaps=(gap,)), kept=False)
+    finally:
+        signals.raising = False
+    changed = changed_since(prepared.sights)
+    ambiguous = tuple(dict.fromkeys((*written.files.ambiguous, *changed, *others)))
+    try:
+        job.run.write_files(job.run.outputs, replace(written.files, ambiguous=ambiguous))
+    except StoreError as error:  # the command has run, and how it ended is still to be said
+        return False, (Gap("outputs", error.message),)
+    return written.kept, ()
+
+
+def _seal_outputs(job: Job, prepared: Prepared) -> outputs.Written:
+    after = look(job, prepared.workplace)
+    policy = outputs.Policy(job.spec.outputs, prepared.workplace.fresh)
+    root = str(prepared.workplace.project)
+    written = outputs.seal(root, prepared.before, after, policy, job.objects, prepared.digests)
+    prepared.digests.save()
+    return written
+
+
+def _seal_logs(job: Job) -> dict[str, Log]:
+    logs = {"stdout": job.run.stdout, "stderr": job.run.stderr}
+    return {name: Log(path.stat().st_size, sha256_of_file(path)) for name, path in logs.items()}

@@ -1,0 +1,165 @@
+"""Makes all ready for a command: its directory, its environment, its inputs, its variables."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from runner.worker import baggage, neighbours, surroundings
+from runner.worker.clock import seconds
+from runner.worker.command import render, shell_argv
+from runner.worker.digests import Digests
+from runner.worker.facts import FileFact, Files, InstalledEnvironment, Placement, Request
+from runner.worker.globs import matches
+from runner.worker.inputs import Sight, hash_declared, observe
+from runner.worker.objects import Objects
+from runner.worker.outputs import Before
+from runner.worker.progress import Say
+from runner.worker.rundir import RunDirectory
+from runner.worker.scan import SKIPPED, Listing, scan
+from runner.worker.spec import RunSpec
+from runner.worker.workplace import Workplace, set_up
+
+_RECENT = 300.0  # seconds before the request: source touched later may have been edited after the snapshot
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as it was planned and placed on this host."""
+
+    run: RunDirectory
+    spec: RunSpec
+    placement: Placement
+    say: Say
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The content store of this host."""
+        return Objects(Path(self.placement.store) / "objects")
+
+    @cached_property
+    def cache(self) -> Path:
+        """What may be deleted at any time."""
+        return Path(self.placement.cache)
+
+    @cached_property
+    def skip(self) -> frozenset[str]:
+        """Directories that are mlrun's own, wherever a project may have them."""
+        return frozenset(os.path.realpath(path) for path in (self.placement.store, self.placement.cache))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a command needs."""
+
+    workplace: Workplace
+    installed: InstalledEnvironment
+    command: str
+    argv: tuple[str, ...]
+    environ: surroundings.Environ
+    sights: tuple[Sight, ...]  # the declared inputs
+    before: Before
+    digests: Digests
+
+
+def prepare(job: Job) -> Prepared:
+    """Prepare a run; MlrunError says in one line why it cannot be. Leaves environment.json and inputs.json."""
+    luggage = baggage.unpack(job.run)
+    baggage.check(luggage, job.spec)
+    workplace = set_up(job.run, job.spec, job.placement, job.objects, job.say)
+    installed = _install(job, workplace, luggage.installer)
+    command = render(job.spec.command, job.spec.parameters, workplace.places)
+    digests = Digests(job.cache)
+    sights = hash_declared(job.spec.inputs, workplace, digests, job.say)
+    before, observed = _look(job, workplace, sights, digests)
+    facts = (*(sight.fact for sight in sights), *observed.files)
+    job.run.write_files(job.run.inputs, Files(facts, observed.gaps, before.ambiguous))
+    if not workplace.fresh:
+        neighbours.enter(job.cache, workplace.project, job.run)
+    environ = surroundings.surround(job.run, job.spec, installed, luggage.secrets, job.placement.mlrun)
+    argv = shell_argv(command, job.spec.strict_shell)
+    return Prepared(workplace, installed, command, argv, environ, sights, before, digests)
+
+
+def _install(job: Job, workplace: Workplace, credentials: Mapping[str, str]) -> InstalledEnvironment:
+    from runner.worker import environment
+
+    installed = environment.prepare(
+        job.spec,
+        job.placement,
+        job.objects,
+        workplace.project,
+        job.say,
+        scratch=job.run.scratch,
+        installer=credentials,
+    )
+    job.run.write(installed)
+    return installed
+
+
+def _look(job: Job, workplace: Workplace, sights: tuple[Sight, ...], digests: Digests) -> tuple[Before, Files]:
+    """Look at the directory as it is before the command begins."""
+    listing = look(job, workplace)
+    source = _source(workplace)
+    facts = tuple(sight.fact for sight in sights)
+    if workplace.fresh:
+        return Before(listing, source, _digests_of(facts)), Files()
+    named = {fact.path for fact in facts}
+    observed = observe(listing, source, str(workplace.project), (job.spec.outputs, named), digests)
+    stale = [path for path in listing.files if path not in source and any(matches(p, path) for p in job.spec.outputs)]
+    known = digests.all_known(str(workplace.project), {path: listing.files[path] for path in stale})
+    known.update(_digests_of((*facts, *observed.files)))
+    return Before(listing, source, known, _edited(job, workplace, listing, source, digests)), observed
+
+
+def look(job: Job, workplace: Workplace) -> Listing:
+    """Return what the run's directory holds now: the project's, or all of a fresh one; relative to the project."""
+    if not workplace.fresh:
+        return scan(os.path.realpath(workplace.project), job.skip)
+    listing = scan(str(workplace.root))
+    if workplace.project == workplace.root:
+        return listing
+    inside = os.path.relpath(workplace.project, workplace.root)
+    return replace(listing, files={posixpath.relpath(path, inside): file for path, file in listing.files.items()})
+
+
+def _source(workplace: Workplace) -> dict[str, str]:
+    """Return the snapshot's files and their digests, relative to the project; in place, only those in it."""
+    inside = os.path.relpath(workplace.project, workplace.root)
+    if inside == ".":
+        return {os.fsdecode(entry.path): entry.sha256 for entry in workplace.entries}
+    paths = {posixpath.relpath(os.fsdecode(entry.path), inside): entry.sha256 for entry in workplace.entries}
+    return {path: sha256 for path, sha256 in paths.items() if workplace.fresh or not path.startswith("../")}
+
+
+def _digests_of(facts: tuple[FileFact, ...]) -> dict[str, str]:
+    return {fact.path: fact.sha256 for fact in facts if fact.sha256 is not None}
+
+
+def _edited(
+    job: Job, workplace: Workplace, listing: Listing, source: Mapping[str, str], digests: Digests
+) -> tuple[str, ...]:
+    """Return the source files that are not what the snapshot says: edited between the snapshot and now.
+
+    Only files touched of late are read: nothing else can have changed.
+    """
+    request = job.run.find(Request)
+    since = 0.0 if request is None else seconds(request.created) - _RECENT
+    gone = [path for path in source if path not in listing.files]
+    recent = {
+        path: status
+        for path, status in listing.files.items()
+        if path in source and max(status.st_mtime, status.st_ctime) > since
+    }
+    root = str(workplace.project)
+    digests.load(root, sum(status.st_size for status in recent.values()))
+    changed = [path for path, status in recent.items() if digests.find_out(f"{root}/{path}", status) != source[path]]
+    return tuple(sorted({*changed, *(path for path in gone if not _is_skipped(path))}))
+
+
+def _is_skipped(path: str) -> bool:
+    return not SKIPPED.isdisjoint(path.split("/"))

@@ -1,0 +1,81 @@
+"""The worker's command line: VERB RUN_DIR..., the same on every host; answers are JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from runner.errors import MlrunError
+
+Verb = Callable[[Sequence[str]], int]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do one verb and return its exit code: 2 for wrong usage, 125 for a failure, said in one line."""
+    if len(argv) < 2 or argv[0] not in VERBS:  # noqa: PLR2004
+        sys.stderr.write(f"usage: worker {'|'.join(VERBS)} RUN_DIR...\n")
+        return 2
+    try:
+        return VERBS[argv[0]](argv[1:])
+    except MlrunError as error:
+        sys.stderr.write(f"{error.message}\n\nhint: {error.hint}\n" if error.hint else f"{error.message}\n")
+        return error.exit_code
+
+
+def _start(words: Sequence[str]) -> int:
+    from runner.worker.start import start
+
+    return start(Path(words[0]))
+
+
+def _wait(words: Sequence[str]) -> int:
+    """Be ready, and start the run whose directory comes on a descriptor; if none comes, nothing has happened."""
+    from runner.worker import environment, execute, prepare, start
+
+    del environment, execute, prepare  # imported while the near side still plans
+    with os.fdopen(int(words[0]), "rb") as stream:
+        line = stream.readline()
+    if not line.endswith(b"\n"):
+        return 0
+    directory = Path(os.fsdecode(line[:-1]))
+    log = os.open(directory / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream_number in (1, 2):
+        os.dup2(log, stream_number)
+    os.close(log)
+    return start.start(directory)
+
+
+def _look(words: Sequence[str]) -> int:
+    """Print one state a line, in the order asked: {"run", "state", "outcome"}."""
+    from runner.worker.codec import encode
+    from runner.worker.rundir import RunDirectory
+    from runner.worker.state import look
+
+    for word in words:
+        state = look(RunDirectory(Path(word)))
+        line = {"run": Path(word).name, "state": state.name, "outcome": encode(state.outcome)}
+        sys.stdout.write(json.dumps(line) + "\n")
+    return 0
+
+
+def _cancel(words: Sequence[str]) -> int:
+    """Cancel a run; a second word names the signal, INT or TERM."""
+    from runner.worker.cancel import cancel
+    from runner.worker.rundir import RunDirectory
+
+    state = cancel(RunDirectory(Path(words[0])), words[1] if len(words) > 1 else "TERM")
+    sys.stdout.write(json.dumps({"run": Path(words[0]).name, "state": state.name}) + "\n")
+    return 0
+
+
+VERBS: Mapping[str, Verb] = {"start": _start, "wait": _wait, "look": _look, "cancel": _cancel}
+
+
+def leave(code: int) -> None:
+    """End this process at once: there is nothing that an interpreter's orderly end would add."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,35 @@
+"""The lab in which backends are tried."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
+
+from runs import Bench
+
+from runner.backends.backend import Launch
+
+
+class Lab:
+    """A project, a store, and runs planned in them."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.store = bench  # what a backend asks of a store: root, cache, objects
+
+    def planned(self, command, **fields):
+        return self.bench.plan(self.bench.spec(command, **fields))
+
+    def launch(self, **fields):
+        return Launch(**{"root": self.bench.project, **fields})
+
+
+@pytest.fixture
+def lab(tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "train.py").write_text("print('trained')\n")
+    return Lab(Bench(tmp_path, project))

@@ -1,0 +1,49 @@
+"""The Python API: the shape of `mlflow.projects.run` and its SubmittedRun."""
+
+import os
+
+import pytest
+
+import runner
+from runner.errors import ProjectError, RunFailedError
+from tests.end_to_end.conftest import Project
+
+
+def test_run_returns_when_it_has_ended(project: Project):
+    submitted = runner.run(str(project.path), parameters={"word": "hi"}, env_manager="local")
+    assert submitted.get_status() == "succeeded"
+    assert (submitted.directory / "stdout.log").read_text() == "hi\n"
+    [summary] = runner.runs(project="demo")
+    assert summary.id == submitted.run_id
+
+
+def test_asynchronous_run_is_waited_for_and_cancelled(project: Project):
+    project.write("MLproject", "entry_points:\n  main: {command: sleep 300}\n  quick: {command: 'true'}\n")
+    quick = runner.run(str(project.path), "quick", env_manager="local", synchronous=False)
+    assert quick.wait() is True
+    slow = runner.run(str(project.path), env_manager="local", synchronous=False)
+    assert slow.get_status() in ("submitted", "preparing", "running")
+    slow.cancel()
+    assert slow.get_status() == "killed"
+
+
+def test_failures_are_raised(project: Project):
+    project.write("MLproject", "entry_points:\n  main: {command: 'exit 3'}\n")
+    with pytest.raises(RunFailedError, match="failed"):
+        runner.run(str(project.path), env_manager="local")
+    with pytest.raises(ProjectError):
+        runner.run(str(project.path), "nowhere", env_manager="local")
+    assert len(runner.runs()) == 1
+
+
+def test_rerun_and_verdict(project: Project):
+    project.write("MLproject", "entry_points:\n  main: {outputs: [out], command: 'echo 1 > out'}\n")
+    first = runner.run(str(project.path), env_manager="local")
+    again = runner.rerun(first.run_id)
+    assert again.verdict().verdict.kind == "identical"
+
+
+def test_nothing_is_changed_in_this_process(project: Project):
+    before = (dict(os.environ), os.getcwd())
+    runner.run(str(project.path), env_manager="local")
+    assert (dict(os.environ), os.getcwd()) == before

@@ -1,0 +1,42 @@
+"""Tiny wheels, written by hand, in a directory that uv finds links in: no network, no build."""
+
+import base64
+import csv
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+
+def make_wheel(
+    folder: Path, name: str, version: str = "1.0", *, requires: tuple[str, ...] = (), text: str = ""
+) -> Path:
+    """Write a wheel with one module of the distribution's name; ``text`` is its source."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(
+        f"Requires-Dist: {one}\n" for one in requires
+    )
+    files = {
+        f"{name}/__init__.py": f"VERSION = {version!r}\n{text}\n",
+        f"{name}/data.txt": "data\n",
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{name}-tool = {name}:main\n",
+    }
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, content in files.items():
+            archive.writestr(zipfile.ZipInfo(file), content)
+        archive.writestr(zipfile.ZipInfo(f"{info}/RECORD"), _record(files, info))
+    return path
+
+
+def _record(files: dict[str, str], info: str) -> str:
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    for file, content in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).rstrip(b"=").decode()
+        writer.writerow([file, f"sha256={digest}", len(content.encode())])
+    writer.writerow([f"{info}/RECORD", "", ""])
+    return lines.getvalue()

@@ -1,0 +1,65 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import FLAGS, WORKER
+
+from runner.worker.execute import killed_by_kernel
+from runner.worker.facts import Outcome, Usage
+from runner.worker.memory import Kills, count_kills
+from runner.worker.supervise import Ended
+
+
+@pytest.fixture
+def cage():
+    """A memory control group of 96 MB, of either version."""
+    first, second = Path("/sys/fs/cgroup/memory/mlrun-test"), Path("/sys/fs/cgroup/mlrun-test")
+    cage, limit = (first, "memory.limit_in_bytes") if first.parent.exists() else (second, "memory.max")
+    try:
+        cage.mkdir()
+        (cage / limit).write_text(str(96 << 20))
+    except OSError as error:
+        cage.rmdir() if cage.exists() else None
+        pytest.skip(f"no control group can be made here: {error}")
+    yield cage
+    cage.rmdir()
+
+
+def test_the_kernel_says_that_it_ran_out_of_memory(bench, cage):
+    run = bench.prepared("python3 -c 'x = bytearray(300 << 20)'")
+    enter = f'echo $$ > {cage}/cgroup.procs; exec "$@"'
+    argv = ["bash", "-c", enter, "bash", sys.executable, *FLAGS, str(WORKER), "start", str(run.path)]
+    assert subprocess.run(argv, env={**os.environ, "MLRUN_WORKER": run.id}, check=False, timeout=60).returncode == 0
+    outcome = run.read(Outcome)
+    assert (outcome.status, outcome.reason) == ("failed", "out-of-memory")
+    assert "memory" in outcome.error.message
+
+
+def test_this_kernel_counts():
+    if not Path("/proc/vmstat").exists():
+        pytest.skip("there is no /proc")
+    assert count_kills().machine is not None
+
+
+def ended(code=None, number=None, cancelled=None):
+    return Ended(code, number, cancelled, timed_out=False, usage=Usage(0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("how", "group", "machine", "verdict"),
+    [
+        (ended(number=9), 1, 1, True),
+        (ended(code=1), 1, 1, True),  # a process of the command was killed, and the command complained
+        (ended(number=9), 0, 1, True),
+        (ended(code=137), 0, 1, True),
+        (ended(code=1), 0, 1, False),  # somebody else's process
+        (ended(code=0), 1, 1, False),
+        (ended(number=9, cancelled=15), 1, 1, False),
+        (ended(number=9), 0, 0, False),
+        (ended(number=9), None, None, False),
+    ],
+)
+def test_the_verdict(how, group, machine, verdict):
+    assert killed_by_kernel(how, Kills(0, 0), Kills(group, machine)) is verdict

@@ -12,7 +12,14 @@ _INHERITED_GIT = [name for name in os.environ if name.startswith("GIT_") and nam
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home directory of the test's own: nothing is written to the real one."""
     home = tmp_path_factory.mktemp("home")
-    for name in [*_INHERITED_GIT, "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "MLFLOW_TRACKING_URI", "MLRUN_RUN_ID"]:
+    for name in [
+        *_INHERITED_GIT,
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        "XDG_CACHE_HOME",
+        "MLFLOW_TRACKING_URI",
+        "MLRUN_RUN_ID",
+    ]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("MLRUN_HOME", str(home / "store"))

@@ -12,6 +12,8 @@ import click
 from runner.cli.options import common
 from runner.cli.session import Session, printable
 
+_COLORS = {"error": "red", "warning": "yellow", "note": "blue"}
+
 
 @click.command()
 @click.argument("directory", default=".", type=click.Path(path_type=Path))
@@ -27,14 +29,14 @@ def check(session: Session, directory: Path) -> None:
     from runner.project.check import check as findings_of
 
     findings = findings_of(directory)
-    errors = sum(finding.severity == "error" for finding in findings)
+    errors, warnings = (sum(each.severity == severity for each in findings) for severity in ("error", "warning"))
     if session.json:
         session.emit(
             findings=[{k: os.fspath(v) if isinstance(v, Path) else v for k, v in asdict(f).items()} for f in findings]
         )
         sys.exit(1 if errors else 0)
     for finding in findings:
-        color = "red" if finding.severity == "error" else "yellow"
+        color = _COLORS[finding.severity]
         where = ":".join(str(part) for part in (finding.file, finding.line) if part)
         key = f" {finding.key}:" if finding.key else ""
         severity = click.style(finding.severity, fg=color, bold=True)
@@ -42,6 +44,5 @@ def check(session: Session, directory: Path) -> None:
         for label, text in (("hint", finding.hint), ("MLflow", finding.mlflow)):
             if text:
                 click.echo(f"  {click.style(label, fg='cyan')}: {printable(text)}")
-    warnings = len(findings) - errors
     session.say(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     sys.exit(1 if errors else 0)

@@ -19,8 +19,27 @@ if TYPE_CHECKING:
 
 _COLORS = {"succeeded": "green", "failed": "red", "killed": "yellow", "lost": "red", "running": "cyan"}
 _DEFAULT = ("id", "status", "project", "entry_point", "started", "duration", "name", "params")
-_PLAIN = ("id", "name", "project", "entry_point", "status", "reason", "exit_code", "created", "started", "ended",
-          "duration", "host", "params", "tags", "metrics", "why", "rerun_of", "parent", "spec_digest")  # fmt: skip
+_PLAIN = (
+    "id",
+    "name",
+    "project",
+    "entry_point",
+    "status",
+    "reason",
+    "exit_code",
+    "created",
+    "started",
+    "ended",
+    "duration",
+    "host",
+    "params",
+    "tags",
+    "metrics",
+    "why",
+    "rerun_of",
+    "parent",
+    "spec_digest",
+)
 _SORTS = ("created", "started", "duration", "name", "project", "entry_point", "status")
 
 
@@ -28,8 +47,15 @@ _SORTS = ("created", "started", "duration", "name", "project", "entry_point", "s
 @click.option("--project", help="Only runs of this project.")
 @click.option("-e", "--entry-point", help="Only runs of this entry point.")
 @click.option("--status", help="Only runs with this status.")
-@click.option("-P", "--param", "params", multiple=True, metavar="NAME=VALUE", callback=assignment,
-              help="Only runs with this parameter.")  # fmt: skip
+@click.option(
+    "-P",
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=assignment,
+    help="Only runs with this parameter.",
+)
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=assignment, help="Only runs so labelled.")
 @click.option("--since", metavar="TIME", help="Only runs made since: 2026-11-23, 12h, 3d.")
 @click.option("--until", metavar="TIME", help="Only runs made before.")

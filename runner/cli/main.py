@@ -88,26 +88,27 @@ def run(argv: Sequence[str]) -> int:
         _refuse_windows()
         code = mlrun.main(list(argv), prog_name="mlrun", standalone_mode=False, obj=session)
         sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
     except click.ClickException as error:
-        return session.refuse(error.format_message(), _usage_hint(error), error.exit_code)
+        code = _refuse_usage(session, error)
     except MlrunError as error:
-        return session.refuse(error.message, error.hint, error.exit_code)
+        code = session.refuse(error.message, error.hint, error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        code = 130
     except BrokenPipeError:  # the reader of our output has gone: `mlrun list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        code = 141
     except Exception as error:  # noqa: BLE001 - the last resort, for our own defects
-        return session.crash(error, argv)
+        code = session.crash(error, argv)
     return code if isinstance(code, int) else 0
 
 
-def _usage_hint(error: click.ClickException) -> str:
+def _refuse_usage(session: Session, error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
     context = getattr(error, "ctx", None)
-    return f"{context.command_path} --help shows the words it knows" if context is not None else ""
+    hint = f"{context.command_path} --help shows the words it knows" if context is not None else ""
+    return session.refuse(error.format_message(), hint, error.exit_code)
 
 
 def _refuse_windows() -> None:

@@ -21,14 +21,26 @@ _MOST = 20  # lines of one kind, before the rest is counted
 
 @click.command(context_settings={"show_default": True})
 @run_argument
-@click.option("-P", "--param-list", "overrides", multiple=True, metavar="NAME=VALUE", callback=assignment,
-              help="Another value for a parameter.")  # fmt: skip
+@click.option(
+    "-P",
+    "--param-list",
+    "overrides",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=assignment,
+    help="Another value for a parameter.",
+)
 @click.option("--on", "host", metavar="HOST", help="The machine to run on; `local` is this one.")
 @click.option(
     "-b", "--backend", default="local", shell_complete=complete_backends, help="Where the run is carried out."
 )
-@click.option("--tolerance", "tolerances", multiple=True, metavar="METRIC=EPS",
-              help="How far a metric may be off: 0.01, or 1% of its value; repeatable.")  # fmt: skip
+@click.option(
+    "--tolerance",
+    "tolerances",
+    multiple=True,
+    metavar="METRIC=EPS",
+    help="How far a metric may be off: 0.01, or 1% of its value; repeatable.",
+)
 @click.option("--check", is_flag=True, help="Exit 0 for the same result, 1 for another one, 3 where none can be told.")
 @click.option("--allow-changed-inputs", is_flag=True, help="Run with the inputs as they are today.")
 @click.option("-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record.")

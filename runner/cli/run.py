@@ -17,10 +17,24 @@ _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 @click.command(context_settings={"show_default": True})
 @click.argument("uri", default=".", type=click.Path(path_type=str))
-@click.option("-e", "--entry-point", default="main", metavar="NAME", shell_complete=complete_entry_points,
-              help="Entry point; an .py, .sh or .R file of the project works too.")  # fmt: skip
-@click.option("-P", "--param-list", "given", multiple=True, metavar="NAME=VALUE", callback=assignment,
-              shell_complete=complete_parameters, help="A parameter; undeclared ones are appended as --NAME VALUE.")  # fmt: skip
+@click.option(
+    "-e",
+    "--entry-point",
+    default="main",
+    metavar="NAME",
+    shell_complete=complete_entry_points,
+    help="Entry point; an .py, .sh or .R file of the project works too.",
+)
+@click.option(
+    "-P",
+    "--param-list",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=assignment,
+    shell_complete=complete_parameters,
+    help="A parameter; undeclared ones become --NAME VALUE.",
+)
 @click.option("--params-file", type=click.Path(path_type=Path), help="Parameters from a YAML or JSON file; -P wins.")
 @click.option("-v", "--version", metavar="REV", help="Branch, tag or commit of a git project.")
 @click.option(

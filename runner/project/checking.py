@@ -82,7 +82,10 @@ def _against(schema: Mapping[str, Any], value: Any) -> tuple[str, ...]:
         return ()
     from jsonschema import Draft202012Validator
 
-    errors = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda error: list(error.path))
+    try:
+        errors = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda error: list(error.path))
+    except (OverflowError, ValueError, ArithmeticError):  # infinity is no multiple of anything
+        return (f"{_text(value)} cannot be compared with its declaration",)
     return tuple(_explained(error) for error in errors)
 
 

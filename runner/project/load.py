@@ -96,9 +96,14 @@ def find_entry_point(project: Project, name: str) -> EntryPoint:
         raise ProjectError(error.text, hint=error.hint)
     if name in project.entry_points:
         return project.entry_points[name]
-    if name.endswith(SCRIPTS) and (project.directory / name).is_file():
+    if name.endswith(SCRIPTS) and _is_inside(name) and (project.directory / name).is_file():
         return replace(project.everywhere, name=name, command=_script_command(name), declared=False)
     raise _not_found(project, name)
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a script lies in the project: what does not is in no snapshot, and could not be run again."""
+    return not name.startswith("/") and ".." not in name.split("/")
 
 
 def _script_command(name: str) -> str:
@@ -114,6 +119,9 @@ def _script_command(name: str) -> str:
 
 def _not_found(project: Project, name: str) -> ProjectError:
     known = list(project.entry_points)
+    if name.endswith(SCRIPTS) and not _is_inside(name):
+        message = f"the script {name!r} does not lie in {shown(project.directory)}"
+        return ProjectError(message, hint="run the project that it belongs to, or copy it into this one")
     if name.endswith(SCRIPTS):
         message = f"there is no entry point and no file {name!r} in {shown(project.directory)}"
     else:

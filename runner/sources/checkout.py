@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.errors import SourceError
 from runner.sources import lfs, repositories
-from runner.sources.git import ask, configuration, succeed, without_filters
+from runner.sources.git import ask, configuration, inside, succeed, without_filters
 from runner.sources.uri import GIT_SCHEMES, strip_userinfo
 from runner.worker.facts import Gap, Submodule
 from runner.worker.tools import Finished
@@ -66,7 +66,7 @@ class Checkout:
     def make(self, origin: Origin, commit: str, tree: Path, prefix: str = "") -> CheckedOut:
         """Make the files of a commit in an empty directory, submodules at their commits and LFS files included."""
         index = self.scratch / f"index.{secrets.token_hex(4)}"
-        listed = configuration(ask(origin.git_dir, "config", "--list", "-z").stdout)
+        listed = configuration(inside(origin.git_dir, "config", "--list", "-z").stdout)
         git = _Git(origin.git_dir, tree, index, _SAME_EVERYWHERE | without_filters(listed))
         git.run("read-tree", "-m", "-u", "--no-sparse-checkout", "--no-recurse-submodules", commit)
         listing = git.run("ls-files", "-s", "-z").stdout
@@ -156,7 +156,7 @@ def _gitlinks(listing: bytes) -> Iterator[tuple[str, str]]:
 
 def _declared(git_dir: Path, commit: str) -> dict[str, tuple[str, str]]:
     """Return path -> (name, URL) of the submodules that .gitmodules declares."""
-    done = ask(git_dir, "config", "--blob", f"{commit}:.gitmodules", "--list", "-z")
+    done = inside(git_dir, "config", "--blob", f"{commit}:.gitmodules", "--list", "-z")
     values = configuration(done.stdout) if done.code == 0 else {}
     names = [key[len("submodule.") : -len(".path")] for key in values if re.fullmatch(r"(?s)submodule\..*\.path", key)]
     pairs = {values[f"submodule.{name}.path"]: (name, values.get(f"submodule.{name}.url", "")) for name in names}

@@ -126,11 +126,11 @@ def _from_work_tree(location: Location, version: str, cache: Path, scratch: Path
         reason = f": {work.reason}" if isinstance(work, Gap) else ""
         message = f"{location.display} is not in a git repository, so it has no version {version!r}{reason}"
         raise SourceError(message, hint="leave -v away to run it as it is")
-    revision = repositories.resolve(work.top, version)
+    git_dir = Path(os.fsdecode(succeed(ask(work.top, "rev-parse", "--absolute-git-dir")).stdout.removesuffix(b"\n")))
+    revision = repositories.resolve(git_dir, version)
     if revision is None:
         message = f"{work.top} has no branch, tag or commit {version!r}"
         raise SourceError(message, hint="`git fetch` may bring it; mlrun changes nothing in your repository")
-    git_dir = work.top / os.fsdecode(succeed(ask(work.top, "rev-parse", "--git-common-dir")).stdout.removesuffix(b"\n"))
     settings = configuration(ask(work.top, "config", "--list", "-z").stdout)
     url = worktree.remote_url(work, settings)
     at = replace(work, commit=revision.commit, tree=None, branch=revision.branch)
@@ -147,21 +147,21 @@ def _from_work_tree(location: Location, version: str, cache: Path, scratch: Path
 
 def _from_address(location: Location, version: str | None, cache: Path, scratch: Path, say: Say) -> Source:
     from runner.sources import checkout, repositories
-    from runner.sources.git import ask
+    from runner.sources.git import inside
 
     root = scratch / "tree"
     revision, made = checkout.Checkout(cache, scratch, say).fetched(location.address, version, root)
     clone = repositories.repository(location.address, cache, say).path
-    described = ask(clone, "describe", "--tags", "--always", revision.commit).text.strip() or None
+    described = inside(clone, "describe", "--tags", "--always", revision.commit).text.strip() or None
     return Source("git", root, root, location.subdirectory, False, strip_userinfo(location.address), revision.commit,
                   location.display, None, _tree_of(clone, revision.commit), revision.branch, described, True,
                   made.submodules, made.lfs, made.gaps)  # fmt: skip
 
 
 def _tree_of(git_dir: Path, commit: str) -> str | None:
-    from runner.sources.git import ask
+    from runner.sources.git import inside
 
-    return ask(git_dir, "rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}").text.strip() or None
+    return inside(git_dir, "rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}").text.strip() or None
 
 
 def _project(root: Path, subdirectory: str, display: str) -> Path:

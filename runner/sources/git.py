@@ -51,6 +51,11 @@ def ask(where: Path, *words: str | bytes, settings: Mapping[str, str] | None = N
         raise SourceError(message, hint="check that the directory is there and that you may read it") from None
 
 
+def inside(git_dir: Path, *words: str, settings: Mapping[str, str] | None = None, **variables: str) -> Finished:
+    """Run a git command that only reads in this repository: where it is damaged, git must not look for one above it."""
+    return ask(git_dir, *words, settings=settings, GIT_DIR=str(git_dir), **variables)
+
+
 def ask_all(where: Path, *requests: Sequence[str]) -> list[Finished]:
     """Run several independent git commands that only read, at the same time."""
     answers: list[Finished | BaseException | None] = [None] * len(requests)

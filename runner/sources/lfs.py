@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.sources import credentials, trees
-from runner.sources.git import last_words, talk
+from runner.sources.git import ask, inside, last_words, talk
 from runner.worker.facts import Gap
 from runner.worker.objects import clone_or_copy
 
@@ -66,7 +66,7 @@ def smudge(tree: Path, names: Sequence[str], origin: Origin, say: Callable[[str]
         return ()
     if shutil.which("git-lfs") is None:
         return _gap(missing, "git-lfs is not installed")
-    complaint = _download(origin, say)
+    complaint = _download(tree, origin, say)
     missing = _place(tree, missing, origin)
     return _gap(missing, complaint or "the server does not have them") if missing else ()
 
@@ -77,7 +77,7 @@ def _place(tree: Path, names: Sequence[str], origin: Origin) -> list[str]:
 
 
 def _replace(path: Path, oid: str, origin: Origin) -> bool:
-    for place in (_storage(origin.cache), origin.git_dir / "lfs"):
+    for place in (_storage(origin.cache) / "lfs", _common(origin.git_dir) / "lfs"):
         stored = place / "objects" / oid[:2] / oid[2:4] / oid
         if stored.is_file() and _sha256(stored) == oid:
             mode = path.stat().st_mode & 0o777
@@ -96,18 +96,39 @@ def _sha256(path: Path) -> str:
         return digest.hexdigest()
 
 
+def _common(git_dir: Path) -> Path:
+    """Return the git directory that a linked worktree shares with the others."""
+    try:
+        return git_dir / os.fsdecode((git_dir / "commondir").read_bytes().removesuffix(b"\n"))
+    except OSError:
+        return git_dir
+
+
 def _storage(cache: Path) -> Path:
-    return cache / "lfs"
+    """Return the bare repository in the cache that git-lfs downloads into, for all repositories."""
+    return cache / "lfs.git"
 
 
-def _download(origin: Origin, say: Callable[[str], None]) -> str:
+def _download(tree: Path, origin: Origin, say: Callable[[str], None]) -> str:
     """Have git-lfs fetch a commit's files into the cache; return its complaint, "" where it has none."""
     storage = trees.make(_storage(origin.cache))
+    made = inside(storage, "init", "--quiet", "--bare", "--template=")
+    if made.code:
+        return last_words(made)
     say("fetching the files that git LFS keeps")
+    borrowed = {"GIT_DIR": str(storage), "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(_common(origin.git_dir) / "objects")}
     with credentials.outside(origin.address, storage) as (address, settings, variables):
-        where = {"remote.mlrun.url": address, "lfs.storage": str(storage), **settings}
-        done = talk(origin.git_dir, "lfs", "fetch", "mlrun", origin.commit, say=_silent, settings=where, **variables)
+        where = {"remote.mlrun.url": address, **_declared_server(tree), **settings}
+        words = ("lfs", "fetch", "mlrun", origin.commit)
+        done = talk(storage, *words, say=_silent, settings=where, **borrowed, **variables)
     return last_words(done) if done.code else ""
+
+
+def _declared_server(tree: Path) -> dict[str, str]:
+    """Return the server that a repository's .lfsconfig names: only that, and only where it is one on the web."""
+    done = ask(tree, "config", "--file", ".lfsconfig", "lfs.url")
+    url = done.text.strip()
+    return {"lfs.url": url} if done.code == 0 and url.startswith(("https://", "http://")) else {}
 
 
 def _silent(_line: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.errors import SourceError
 from runner.sources import credentials, trees
-from runner.sources.git import ask, last_words, talk
+from runner.sources.git import inside, last_words, talk
 from runner.sources.uri import strip_userinfo
 from runner.worker.tools import Finished
 
@@ -48,11 +48,14 @@ class Repository:
     def at(self, version: str | None) -> Iterator[Revision]:
         """Hold the clone still, with what ``version`` names in it; it is fetched where it is not there already."""
         revision = self._known(version)
-        while revision is None or not self._has(revision.commit):
+        while True:
+            if revision is not None:
+                with trees.locked(self._lock, shared=True):
+                    if self._has(revision.commit):  # another process may have found the clone damaged meanwhile
+                        yield revision
+                        return
             with trees.locked(self._lock):
                 revision = self._known(version) or self._fetched(version)
-        with trees.locked(self._lock, shared=True):
-            yield revision
 
     def renew(self) -> None:
         """Throw the clone away: it is damaged, and the next use makes it anew."""
@@ -95,16 +98,17 @@ class Repository:
         """Fetch into the clone; a new one is made aside and moved in when it is whole."""
         specs = [word for word in words if not word.startswith("--")]
         options = [word for word in words if word.startswith("--")]
-        target = self.path if self.path.is_dir() else trees.make(self.path.with_suffix(".new"))
+        target = self.path if self.path.is_dir() else self.path.with_suffix(".new")
         if target != self.path:
-            shutil.rmtree(target)
-            made = ask(self.path.parent, "init", "--quiet", "--bare", "--template=", str(target))
+            shutil.rmtree(target, ignore_errors=True)  # of a process that was killed
+            trees.make(target)
+            made = inside(target, "init", "--quiet", "--bare", "--template=")
             if made.code:
                 return made
         self.say(f"fetching {self.display}")
         with credentials.outside(self.address, self.path.parent) as (address, settings, variables):
             words = (*_FETCH, *options, "--", address, *specs)
-            done = talk(target, *words, say=_phases(self.say), settings=settings, **variables)
+            done = talk(target, *words, say=_phases(self.say), settings=settings, GIT_DIR=str(target), **variables)
         if target != self.path:
             if done.code:
                 shutil.rmtree(target, ignore_errors=True)
@@ -116,13 +120,13 @@ class Repository:
         commit = commit_of(self.path, _HEAD)
         if commit is None:
             return None
-        listing = ask(self.path, "for-each-ref", "--points-at", commit, "--format=%(refname)", "refs/heads")
+        listing = inside(self.path, "for-each-ref", "--points-at", commit, "--format=%(refname)", "refs/heads")
         branches = [name.removeprefix("refs/heads/") for name in listing.text.split()]
         usual = [name for name in branches if name in ("main", "master")] or branches
         return Revision(commit, usual[0] if len(usual) == 1 else None)
 
     def _is_damaged(self) -> bool:
-        return ask(self.path, "fsck", "--connectivity-only", "--no-dangling", "--no-progress").code != 0
+        return inside(self.path, "fsck", "--connectivity-only", "--no-dangling", "--no-progress").code != 0
 
     def _refused(self, done: Finished) -> SourceError:
         words = strip_userinfo(last_words(done))
@@ -139,7 +143,7 @@ class Repository:
         import difflib
 
         message = f"{self.display} has no branch, tag or commit {version!r}"
-        listing = ask(self.path, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags").text.split()
+        listing = inside(self.path, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags").text.split()
         names = [name.split("/", 2)[2] for name in listing]
         near = difflib.get_close_matches(version or "", names, 5, 0.5) or names[:5]
         return SourceError(message, hint=f"there are: {', '.join(near)}" if near else "it has no branches and no tags")
@@ -151,29 +155,29 @@ def repository(address: str, cache: Path, say: Callable[[str], None]) -> Reposit
     return Repository(address, place / hashlib.sha256(strip_userinfo(address).encode()).hexdigest(), say)
 
 
-def resolve(where: Path, version: str) -> Revision | None:
+def resolve(git_dir: Path, version: str) -> Revision | None:
     """Return what a version names in a repository: a branch first, as `git checkout` has it, then a tag, then a sha."""
     if version.startswith("-"):
         return None
-    named = resolve_name(where, version)
+    named = resolve_name(git_dir, version)
     if named is not None:
         return named
-    commit = commit_of(where, version)
+    commit = commit_of(git_dir, version)
     return None if commit is None else Revision(commit)
 
 
-def resolve_name(where: Path, version: str) -> Revision | None:
+def resolve_name(git_dir: Path, version: str) -> Revision | None:
     """Return the commit of a branch or tag."""
-    branch = commit_of(where, f"refs/heads/{version}")
+    branch = commit_of(git_dir, f"refs/heads/{version}")
     if branch is not None:
         return Revision(branch, version)
-    tag = commit_of(where, f"refs/tags/{version}")
+    tag = commit_of(git_dir, f"refs/tags/{version}")
     return None if tag is None else Revision(tag)
 
 
-def commit_of(where: Path, name: str) -> str | None:
+def commit_of(git_dir: Path, name: str) -> str | None:
     """Return the commit that a revision stands for, None where there is none."""
-    done = ask(where, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    done = inside(git_dir, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     return done.text.strip() if done.code == 0 else None
 
 

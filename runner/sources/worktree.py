@@ -18,8 +18,9 @@ from runner.worker.facts import Gap, Submodule
 _STATUS = ("status", "--porcelain=v2", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty")
 # Every option that configuration could turn is given: the patch is the same whoever makes it.
 _PATCH = ("diff-index", "--patch", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv",
-          "--no-renames", "--no-relative", "--ignore-submodules=dirty", "--src-prefix=a/", "--dst-prefix=b/", "--diff-algorithm=myers",
-          "--unified=3", "--inter-hunk-context=0", "--submodule=short", "-O/dev/null")  # fmt: skip
+          "--no-renames", "--no-relative", "--ignore-submodules=dirty", "--src-prefix=a/", "--dst-prefix=b/",
+          "--diff-algorithm=myers", "--unified=3", "--inter-hunk-context=0", "--submodule=short",
+          "-O/dev/null")  # fmt: skip
 _FIELDS = {b"1": 8, b"u": 10}  # of a line of `git status --porcelain=v2`, before the path
 
 

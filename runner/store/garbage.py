@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import MlrunError, StoreError
-from runner.store import locks
+from runner.store import layout, locks
 from runner.worker.facts import Outcome, Request
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import look
@@ -116,8 +116,8 @@ def _objects(store: Store) -> Iterator[_Object]:
 
 def _leftovers(store: Store) -> Iterator[Path]:
     now = time.time()
-    for directory, pattern in ((store.root / "runs", ".[ng]*-*"), (store.objects.root / "tmp", "*")):
-        for path in directory.glob(pattern):
+    for directory in (store.root / layout.ASIDE, store.objects.root / "tmp"):
+        for path in directory.glob("*"):
             if now - path.lstat().st_mtime > _DAY:
                 yield path
 

@@ -9,6 +9,7 @@ from runner.errors import StoreError
 from runner.worker.files import write_once
 
 VERSION = 1
+ASIDE = "tmp"  # runs on their way in and out: in `runs` itself they would change its mtime
 
 _README = b"""\
 This directory is the store of mlrun. It holds the runs of this user; it is never deleted from without being asked.

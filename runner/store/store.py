@@ -77,9 +77,9 @@ class Store:
     def create(self, request: Request, spec: RunSpec, source: SourceFacts) -> RunDirectory:
         """Make a run's directory with the three files that plan it, and enter it in the index."""
         run = self.directory(request.id)
-        aside = RunDirectory(run.path.with_name(f".new-{request.id}"))
+        aside = RunDirectory(self.root / layout.ASIDE / f"new-{request.id}")
         try:
-            aside.path.mkdir(mode=0o700)
+            aside.path.mkdir(mode=0o700, parents=True)
             for value in (request, spec, source):
                 aside.write(value)
             self.index.create(of_plan(request, spec), functools.partial(_place, aside.path, run.path))
@@ -109,8 +109,9 @@ class Store:
 
     def remove(self, run: RunDirectory) -> None:
         """Remove a run for good; its objects stay until `collect_garbage` finds that nobody names them."""
-        gone = run.path.with_name(f".gone-{run.id}")
+        gone = self.root / layout.ASIDE / f"gone-{run.id}"
         try:
+            gone.parent.mkdir(mode=0o700, exist_ok=True)
             self.index.remove(run.id, functools.partial(_place, run.path, gone))
         except FileNotFoundError:
             message = f"there is no run {run.id}"

@@ -60,7 +60,7 @@ def read(run: RunDirectory) -> tuple[Summary, tuple[Output, ...]]:
         if summary.id == run.id:
             return summary, outputs
         return _damaged(run, ValueError(f"its files are of the run {summary.id}")), ()
-    except (MlrunError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (MlrunError, OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         return _damaged(run, error), ()
 
 

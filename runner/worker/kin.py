@@ -54,6 +54,19 @@ def living(pid: int) -> list[int]:
     return [each for each in found if each not in nested]
 
 
+def remains(group: int) -> list[int]:
+    """Return what is left of a command of ours: every descendant; where orphans are not adopted, its process group."""
+    return living(os.getpid()) if os.path.exists("/proc/self") else of_group(group)
+
+
+def of_group(group: int) -> list[int]:
+    """Return the processes of a group, zombies not counted, as `ps` knows them."""
+    from runner.worker.tools import call
+
+    rows = [line.split() for line in call(["ps", "-axo", "pid=,pgid=,stat="]).text.splitlines()]
+    return [int(pid) for pid, number, state in rows if int(number) == group and not state.startswith("Z")]
+
+
 def members(run: str) -> list[int]:
     """Return the processes that carry a run's id in their environment: what is left of it when its worker is gone."""
     wanted = f"MLRUN_RUN_ID={run}".encode()

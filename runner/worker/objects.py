@@ -48,7 +48,7 @@ class Objects:
     def add(self, data: bytes) -> str:
         """Store bytes and return their digest."""
         sha256 = hashlib.sha256(data).hexdigest()
-        if not self.has(sha256, len(data)):
+        if not self._is_kept(sha256, len(data)):
             with self._aside() as (temporary, stream):
                 _write(stream, data)
                 stream.close()
@@ -60,7 +60,7 @@ class Objects:
 
         OSError where ``source`` cannot be read, or is no regular file; StoreError where the store cannot be written.
         """
-        if expected is not None and self.has(expected):
+        if expected is not None and self._is_kept(expected):
             return expected
         with open_regular(source) as origin:
             block = origin.read(_CHUNK)
@@ -112,6 +112,14 @@ class Objects:
 
     def _name(self, sha256: str) -> str:
         return f"{self.root}/{sha256[:2]}/{sha256[2:]}"
+
+    def _is_kept(self, sha256: str, size: Optional[int] = None) -> bool:
+        """Whether an object is there; made young again, so that garbage is not collected from under who needs it."""
+        kept = self.has(sha256, size)
+        if kept:
+            with contextlib.suppress(OSError):  # a store that is read-only, or another user's
+                os.utime(self._name(sha256))
+        return kept
 
     def _add_stream(self, origin: FileIO) -> str:
         digest = hashlib.sha256()

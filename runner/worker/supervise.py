@@ -130,7 +130,7 @@ class Watch:
                 self._usage = self._meter.usage()
                 self._climb_after()
         if self._status is not None:
-            self._left = kin.living(os.getpid())
+            self._left = kin.remains(self._pid)
 
     def _climb_after(self) -> None:
         """The command itself is gone: what it left behind gets a moment, and a ladder of its own."""

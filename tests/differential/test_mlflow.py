@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,10 +61,13 @@ def install():
         ):
             done = subprocess.run([uv.find_uv_bin(), *argv], env=ENVIRON, capture_output=True, text=True, check=False)
             if done.returncode:
+                shutil.rmtree(aside, ignore_errors=True)
                 return None, f"MLflow cannot be installed: {done.stderr.strip()[-300:]}"
         (aside / "complete").touch()
-        if not target.exists():
+        try:
             aside.rename(target)
+        except OSError:  # another session was first
+            shutil.rmtree(aside, ignore_errors=True)
     return target / "bin" / "python", ""
 
 

@@ -139,7 +139,7 @@ def test_a_child_that_prints_a_gigabyte(mlrun: Mlrun, project: Project):
     assert process.returncode == 0
     assert size == 1 << 30
     assert peak < 200_000  # KiB
-    assert mlrun.show()["logs"]["stdout"]["sha256"] == digest.hexdigest()
+    assert mlrun.show()["logs"]["stdout"]["digest"]["sha256"] == digest.hexdigest()
 
 
 def test_a_reboot_leaves_no_run_running(mlrun: Mlrun, project: Project):

@@ -277,6 +277,13 @@ def test_undeclared_scripts_get_mlflows_command(tmp_path, monkeypatch, name):
     assert words == expected[name.rpartition(".")[2]]
 
 
+@pytest.mark.parametrize("name", ["../x.py", "/bin/x.sh", "sub/../../x.py"])
+def test_a_script_outside_the_project_is_refused(tmp_path, name):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "x.py").touch()
+    assert "does not lie in" in refusal(tmp_path / "project", name)
+
+
 def test_a_declared_entry_point_goes_before_a_script(tmp_path):
     write(tmp_path, "entry_points: {x.py: {command: ls}}")
     (tmp_path / "x.py").touch()

@@ -40,7 +40,7 @@ def verdicts(text):
     root = parse(text.encode(), Path("MLproject"))
     reader = Reader("MLproject")
     read_project(reader, root, Path(__file__).parent, "x")
-    errors = [f.text for f in reader.findings if f.severity == "error" and not any(u in f.message for u in UNSEEN)]
+    errors = [f.text for f in reader.findings if not any(unseen in f.message for unseen in UNSEEN)]
     return errors, [error.message for error in VALIDATOR.iter_errors(as_json(root))]
 
 
@@ -62,7 +62,7 @@ entry_points: {main: {command: ls, unknown: {a: b}, parameters: {a: {unknown: 1}
 ---
 entry_points: {main: {command: ls, parameters: {v: {type: bool, flag: -v, default: on}, w: {type: bool, flag: -w}}}}
 ---
-entry_points: {main: {command: ls, parameters: {v: {type: list, default: 1, items: {type: int, minimum: 0}, minItems: 2}}}}
+entry_points: {main: {command: ls, parameters: {v: {type: list, default: 1, items: {type: int, minimum: 0}}}}}
 ---
 resources: {cpus: 2.0, memory: 16 GB, time: 12:30, gpus: 0, disk: 1}
 inputs: a
@@ -90,9 +90,9 @@ def test_both_refuse_what_is_wrong(text, message):
 
 
 ODD = st.sampled_from(
-    [None, True, False, 0, 1, -1, 2.0, 1.5, "", " ", "x", "a b", "A", "/a", "../b", "a/..", "strict", "plain", "1GB", "0",
-     "2h", "1:30", "true", "[", "-v", [], {}, [None], ["x"], ["a b"], [1], [[]], [["A", 1]], [["A"]], {"A": 1}, {"A": None},
-     {"a-b": "x"}, {"": "x"}, {"image": "x"}, {"image": None}, {"image": ""}, {"minimum": 1}, {"enum": []}]
+    [None, True, False, 0, 1, -1, 2.0, 1.5, "", " ", "x", "a b", "A", "/a", "../b", "a/..", "strict", "plain", "1GB",
+     "0", "2h", "1:30", "true", "[", "-v", [], {}, [None], ["x"], ["a b"], [1], [[]], [["A", 1]], [["A"]], {"A": 1},
+     {"A": None}, {"a-b": "x"}, {"": "x"}, {"image": "x"}, {"image": None}, {"image": ""}, {"minimum": 1}, {"enum": []}]
 )  # fmt: skip
 
 
@@ -101,7 +101,8 @@ def mapping_of(known, values):
 
 
 DECLARATION = st.fixed_dictionaries(
-    {}, optional={"type": st.sampled_from(["bool", "list", "int", None, 5]), **dict.fromkeys((*KEYS[1:], *KEYWORDS), ODD)}
+    {},
+    optional={"type": st.sampled_from(["bool", "list", "int", None, 5]), **dict.fromkeys((*KEYS[1:], *KEYWORDS), ODD)},
 )
 ENTRY = st.fixed_dictionaries(
     {},
@@ -172,8 +173,8 @@ def test_known_keys_are_those_of_the_schema():
 
 @pytest.mark.parametrize(
     ("text", "amount"),
-    [("512", 512), ("1.5GB", 1_500_000_000), ("2 GiB", 2 << 30), ("2g", 2 << 30), ("1kB", 1000), ("16B", 16), ("x", None),
-     ("1.2.3G", None), ("-1G", None), ("", None)],
+    [("512", 512), ("1.5GB", 1_500_000_000), ("2 GiB", 2 << 30), ("2g", 2 << 30), ("1kB", 1000), ("16B", 16),
+     ("x", None), ("1.2.3G", None), ("-1G", None), ("", None)],
 )  # fmt: skip
 def test_memory(text, amount):
     assert parse_memory(text) == amount
@@ -182,7 +183,8 @@ def test_memory(text, amount):
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("90", 90), ("90s", 90), ("1h 30m", 5400), ("1.5h", 5400), ("2d", 172_800), ("1:30:00", 5400), ("08:30", 510),
-     ("1-12:00:00", 129_600), ("0s", None), ("later", None), ("1h x", None), ("", None)],
+     ("1-12:00:00", 129_600), ("0s", None),
+     ("later", None), ("1h x", None), ("", None)],
 )  # fmt: skip
 def test_time(text, seconds):
     assert parse_time(text) == seconds

@@ -16,6 +16,7 @@ from runner.errors import SourceError, StoreError
 from runner.sources import trees
 from runner.sources.fetch import fetch
 from runner.worker.hashing import sha256_of
+from tests.needs import need
 
 
 @pytest.fixture
@@ -344,3 +345,39 @@ def test_lfs_files_come_from_beside_the_repository_and_else_stay_pointers(desk, 
     stored.write_bytes(b"tampered")
     captured = desk.capture(repository.path, commit)
     assert desk.entries(captured)["a.bin"].sha256 == sha256_of(form.format(oid, len(data)).encode())
+
+
+def test_a_version_of_a_linked_worktree(desk, repository, tmp_path: Path) -> None:
+    repository.git("worktree", "add", "--quiet", "-b", "side", str(tmp_path / "side"))
+    (tmp_path / "side" / "new").write_text("")
+    subprocess.run(["git", "add", "new"], cwd=tmp_path / "side", check=True)
+    subprocess.run(["git", "commit", "--quiet", "-m", "x"], cwd=tmp_path / "side", check=True)
+    assert "new" in desk.entries(desk.capture(tmp_path / "side", "HEAD"))
+    assert "new" not in desk.entries(desk.capture(repository.path, "HEAD"))
+
+
+def test_a_damaged_clone_in_a_cache_inside_a_repository_harms_nobody(desk, bare, new_repository) -> None:
+    around = new_repository("around")
+    inner = type(desk)(around.path)
+    inner.capture(bare)
+    clone = next(path for path in (inner.cache / "repositories").iterdir() if path.is_dir())
+    (clone / "HEAD").unlink()
+    before = around.git("for-each-ref")
+    assert set(inner.entries(inner.capture(bare))) == {"MLproject", "train.py"}
+    assert around.git("for-each-ref") == before
+
+
+def test_git_lfs_fetches_into_the_cache_and_nowhere_else(desk, repository, bare, home) -> None:
+    need("git-lfs", shutil.which("git-lfs"), "git-lfs is not installed")
+    data = os.urandom(5000)
+    repository.git("lfs", "install", "--local")
+    repository.git("lfs", "track", "*.bin")
+    (repository.path / "a.bin").write_bytes(data)
+    commit = repository.commit()
+    repository.git("push", "--quiet", "origin", "main")
+    shutil.rmtree(repository.path / ".git" / "lfs")
+    for uri in (repository.path, f"file://{bare}"):
+        captured = desk.capture(uri, commit)
+        assert desk.entries(captured)["a.bin"].sha256 == sha256_of(data)
+        assert (captured.facts.lfs, captured.facts.gaps) == (("a.bin",), ())
+    assert not (repository.path / ".git" / "lfs").exists()

@@ -33,9 +33,9 @@ def hostile(repository, trap: Path):
         (repository.path / ".git" / "hooks" / name.removesuffix(".sample")).chmod(0o755)
     programs = """core.fsmonitor core.sshCommand core.pager core.editor core.askPass core.gitProxy
         core.alternateRefsCommand diff.external diff.evil.textconv diff.evil.command filter.evil.clean
-        filter.evil.smudge filter.with.dots=and=equals.clean filter.evil2.process uploadpack.packObjectsHook gpg.program pager.diff
-        pager.status pager.ls-files pager.config interactive.diffFilter trailer.x.command merge.evil.driver
-        sequence.editor remote.origin.uploadpack"""
+        filter.evil.smudge filter.with.dots=and=equals.clean filter.evil2.process uploadpack.packObjectsHook
+        gpg.program pager.diff pager.status pager.ls-files pager.config interactive.diffFilter
+        trailer.x.command merge.evil.driver sequence.editor remote.origin.uploadpack"""
     aliases = ["alias.diff-index", "alias.status", "alias.ls-files", "submodule.x.update", "credential.helper"]
     settings = {
         **dict.fromkeys(programs.split(), str(trap)),

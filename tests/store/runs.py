@@ -34,9 +34,10 @@ def a_spec(store: Store, **changes) -> RunSpec:
         "entry_point": "main",
         "parameters": (Parameter("alpha", "float", "0.5"),),
         "command": "python train.py {alpha}",
-        "snapshot": a_snapshot(store, {"train.py": b"print()\n"}),
         "environment": EnvironmentSpec("host"),
     }
+    if "snapshot" not in changes:
+        values["snapshot"] = a_snapshot(store, {"train.py": b"print()\n"})
     return RunSpec(**{**values, **changes})
 
 

@@ -50,7 +50,7 @@ class Host:
         return Objects(self.root / "store" / "objects")
 
     def spec(self, *requirements: str, **wishes) -> RunSpec:
-        environment = EnvironmentSpec("virtualenv", requirements=requirements, manager="uv")
+        environment = EnvironmentSpec("virtualenv", requirements=requirements)
         snapshot = Snapshot(wishes.pop("manifest", "0" * 64), "directory")
         return RunSpec("p", "main", (), "true", snapshot, replace(environment, **wishes))
 

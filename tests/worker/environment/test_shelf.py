@@ -1,0 +1,245 @@
+"""Environments of the cache under hard times: damage, edits, kills, crowds, full and read-only disks."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.errors import EnvironmentBuildError, StoreError
+from runner.worker.codec import encode
+from runner.worker.environment import hold, prune, remove, shelved, verify
+
+from .conftest import Host, module_of
+
+_PREPARE = """
+import json, sys
+from pathlib import Path
+sys.path[:0] = json.loads(sys.argv[1])
+from runner.worker.codec import decode
+from runner.worker.environment import prepare
+from runner.worker.facts import Placement
+from runner.worker.objects import Objects
+from runner.worker.spec import RunSpec
+data = json.loads(sys.argv[2])
+root = Path(data["root"])
+environment = prepare(
+    RunSpec.from_json(data["spec"]), decode(Placement, data["placement"]), Objects(root / "store" / "objects"),
+    root / "project", lambda line: print(line, file=sys.stderr, flush=True),
+    scratch=root / f"scratch{sys.argv[3]}", installer=data["installer"])
+print(environment.prefix, environment.reused)
+"""
+
+
+def elsewhere(host: Host, number: int, *requirements: str) -> "subprocess.Popen[str]":
+    """Prepare in a process of its own."""
+    data = {
+        "root": str(host.root),
+        "spec": host.spec(*requirements).to_json(),
+        "placement": encode(host.placement),
+        "installer": host.installer,
+    }
+    argv = [sys.executable, "-c", _PREPARE, json.dumps(sys.path), json.dumps(data), str(number)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def test_an_edited_module_is_found_and_the_environment_built_again(host: Host) -> None:
+    first = host.prepare("red")
+    module = module_of(first, "blue")
+    before = module.stat()
+    module.write_text(module.read_text().replace("1.0", "6.6"))
+    os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))  # size and mtime as before: ctime tells
+    again = host.prepare("red")
+    assert not again.reused
+    assert again.why == "blue was edited (blue/__init__.py)"
+    assert host.said[0] == "the environment is built again: blue was edited (blue/__init__.py)"
+    assert "1.0" in module_of(again, "blue").read_text()
+    assert again.installed_digest == first.installed_digest
+    assert not Path(first.prefix).exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda prefix: (prefix / "bin" / "python").unlink(), "its interpreter is gone"),
+        (lambda prefix: shutil.rmtree(prefix), "its interpreter is gone"),
+        (lambda prefix: (prefix / "pyvenv.cfg").unlink(), "it has lost its interpreter"),
+        (lambda prefix: (prefix.parent / "environment.json").write_text("{"), "its marker is damaged"),
+        (lambda prefix: (prefix.parent / "environment.json").write_bytes(b"\xff\xfe"), "its marker is damaged"),
+        (lambda prefix: (prefix.parent / "environment.json").unlink(), "an earlier build was interrupted"),
+        (lambda prefix: next(prefix.glob("lib/*/*/blue/data.txt")).unlink(), "blue was edited (blue/data.txt)"),
+        (lambda prefix: shutil.rmtree(next(prefix.glob("lib/*/*/blue-*"))), "blue was removed from it"),
+        (
+            lambda prefix: (next(prefix.glob("lib/*/site-packages")) / "sitecustomize.py").write_text("1/0"),
+            "sitecustomize.py was added to site-packages",
+        ),
+    ],
+)
+def test_damage_is_found_and_repaired(host: Host, damage, why: str) -> None:
+    first = host.prepare("blue")
+    damage(Path(first.prefix))
+    again = host.prepare("blue")
+    assert again.why.startswith(why)
+    assert not again.reused
+    assert host.prepare("blue").reused
+
+
+def test_a_distribution_that_a_run_installed_does_not_stay(host: Host) -> None:
+    first = host.prepare("blue")
+    pip = [f"{first.bin}/python", "-m", "pip", "install", "-q", "--no-index", "--find-links", str(host.wheels), "red"]
+    subprocess.run(pip, check=True, capture_output=True)
+    again = host.prepare("blue")
+    assert again.why == "red was installed into it"
+    assert host.names(again) == {"blue"}
+
+
+def test_running_in_it_is_no_edit(host: Host) -> None:
+    first = host.prepare("blue")
+    subprocess.run([f"{first.bin}/python", "-c", "import blue, pip"], check=True)
+    again = host.prepare("blue")
+    assert again.reused
+
+
+def test_a_touched_file_costs_one_long_look(host: Host) -> None:
+    first = host.prepare("blue")
+    marker = Path(first.prefix).parent / "environment.json"
+    before = marker.read_bytes()
+    os.utime(module_of(first, "blue"))
+    assert host.prepare("blue").reused
+    after = marker.read_bytes()
+    assert before != after
+    assert host.prepare("blue").reused
+    assert marker.read_bytes() == after
+
+
+def test_every_file_is_looked_at_on_request(host: Host) -> None:
+    environment = host.prepare("blue")
+    assert verify(host.cache, environment.key or "") is None
+    module_of(environment, "blue").write_text("VERSION = None\n")
+    assert verify(host.cache, environment.key or "") == "blue was edited (blue/__init__.py)"
+    assert verify(host.cache, "0" * 32) == "there is none"
+
+
+def test_a_crowd_builds_one_environment(host: Host) -> None:
+    crowd = [elsewhere(host, number, "red") for number in range(12)]
+    answers = [process.communicate(timeout=240) for process in crowd]
+    assert [process.returncode for process in crowd] == [0] * len(crowd), answers
+    assert len({answer.split()[0] for answer, _ in answers}) == 1
+    assert sorted(answer.split()[1] for answer, _ in answers) == ["False"] + ["True"] * (len(crowd) - 1)
+    assert sum("resolving" in said for _, said in answers) == 1
+
+
+def test_a_killed_build_is_not_taken_for_an_environment(host: Host) -> None:
+    process = elsewhere(host, 0, "red")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "virtual environment" in line:
+            break
+    deadline = time.monotonic() + 30
+    while not list(host.cache.glob("envs/*/*/pyvenv.cfg")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (left,) = host.cache.glob("envs/*/*/pyvenv.cfg")
+    environment = host.prepare("red")
+    assert environment.why == "an earlier build was interrupted"
+    assert host.names(environment) == {"red", "blue"}
+    assert not left.exists()
+
+
+def test_an_environment_in_use_is_not_removed(host: Host) -> None:
+    environment = host.prepare("blue")
+    key = environment.key or ""
+    with hold(environment) as descriptor:
+        assert descriptor is not None
+        assert [one.held for one in shelved(host.cache)] == [True]
+        assert not remove(host.cache, key)
+        assert Path(environment.prefix).exists()
+    assert [one.held for one in shelved(host.cache)] == [False]
+    assert remove(host.cache, key)
+    assert not Path(environment.prefix).parent.exists()
+    assert shelved(host.cache) == ()
+
+
+def test_a_child_keeps_its_environment_after_its_worker(host: Host) -> None:
+    environment = host.prepare("blue")
+    with hold(environment) as descriptor:
+        assert descriptor is not None
+        child = subprocess.Popen(["sleep", "60"], pass_fds=(descriptor,))
+    try:
+        assert not remove(host.cache, environment.key or "")
+    finally:
+        child.kill()
+        child.wait()
+    assert remove(host.cache, environment.key or "")
+
+
+def test_an_edit_while_it_is_in_use_makes_a_second_one_beside(host: Host) -> None:
+    first = host.prepare("blue")
+    with hold(first):
+        module_of(first, "blue").write_text("VERSION = None\n")
+        second = host.prepare("blue")
+        assert second.key == first.key
+        assert second.prefix != first.prefix
+        assert module_of(first, "blue").exists()
+    module_of(second, "blue").write_text("VERSION = None\n")
+    third = host.prepare("blue")
+    assert [path.name for path in Path(third.prefix).parent.iterdir() if path.is_dir()] == [Path(third.prefix).name]
+
+
+def test_what_was_removed_meanwhile_is_not_held(host: Host) -> None:
+    environment = host.prepare("blue")
+    remove(host.cache, environment.key or "")
+    with pytest.raises(EnvironmentBuildError, match="removed since it was prepared"), hold(environment):
+        pytest.fail("it was held")
+
+
+def test_pruning_spares_what_was_used_just_now(host: Host) -> None:
+    environment = host.prepare("blue")
+    assert prune(host.cache) == ()
+    os.utime(f"{environment.prefix}.lock", (0, 0))
+    assert prune(host.cache) == (environment.key,)
+
+
+def test_a_build_that_fails_leaves_nothing(host: Host) -> None:
+    host.prepare("blue")
+    spec = host.spec("blue", manager="uv")
+    (host.wheels / "blue-1.0-py3-none-any.whl").unlink()
+    shutil.rmtree(os.environ["UV_CACHE_DIR"], ignore_errors=True)
+    with pytest.raises(EnvironmentBuildError, match="cannot be installed"):
+        host.carry_out(spec)
+    assert len(list(host.cache.glob("envs/*/*/pyvenv.cfg"))) == 1
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or os.geteuid() != 0, reason="a read-only disk needs root and unshare"
+)
+def test_a_read_only_cache_serves_and_says_so_when_it_cannot(host: Host) -> None:
+    host.prepare("blue")
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    read_only = ["unshare", "--mount", "sh", "-c", script, str(host.cache)]
+    ready, new = elsewhere(host, 1, "blue").args, elsewhere(host, 2, "red").args
+    served = subprocess.run([*read_only, *ready], capture_output=True, text=True, check=False)
+    assert served.stdout.split()[1:] == ["True"], served.stderr
+    refused = subprocess.run(
+        [*read_only, *new[:-2], _other(new[-2]), new[-1]], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode != 0
+    assert "StoreError: cannot write to the cache" in refused.stderr.strip().splitlines()[-1]
+
+
+def _other(data: str) -> str:
+    return data.replace('"red"', '"red>=0.1"')
+
+
+def test_a_cache_that_cannot_be_made_is_one_line(host: Host) -> None:
+    host.cache.write_text("a file where a directory should be")
+    with pytest.raises(StoreError) as caught:
+        host.prepare("blue")
+    assert "MLRUN_CACHE" in caught.value.hint

@@ -1,4 +1,4 @@
-"""Snapshot of a large and of a small repository beside `git status`, and hashing beside hashlib: `python -m benchmarks.snapshot`."""
+"""Snapshots beside `git status`, and hashing beside hashlib: `python -m benchmarks.snapshot`."""
 
 from __future__ import annotations
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from runner.worker.codec import decode, encode
 from runner.worker.files import Json
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State
+from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from runner.project.parameters import Values
+from runner.worker.values import dataclass
 
 Say = Callable[[str], None]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from runner.backends import registry
 from runner.backends.backend import Backend, Sink, Ticket
@@ -15,6 +14,7 @@ from runner.worker.facts import Request
 from runner.worker.files import Json, read_json
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

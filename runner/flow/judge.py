@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from runner.errors import MlrunError
 from runner.records.explain import explain
@@ -14,6 +13,7 @@ from runner.worker.codec import encode
 from runner.worker.facts import Request
 from runner.worker.files import Json
 from runner.worker.rundir import RunDirectory
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

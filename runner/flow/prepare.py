@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from runner import planning
@@ -22,6 +22,7 @@ from runner.store.store import Store
 from runner.worker.facts import SourceFacts
 from runner.worker.hashing import StatCache
 from runner.worker.spec import RunSpec
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from runner.backends import registry
@@ -25,6 +25,7 @@ from runner.worker.facts import Request, SourceFacts
 from runner.worker.manifest import decode_manifest, materialise
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Parameter, RunSpec
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from runner import __version__
@@ -20,6 +20,7 @@ from runner.worker.facts import Failure, Outcome, Request
 from runner.worker.processes import myself
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
+from runner.worker.values import dataclass
 
 TOOL = f"mlproject-runner {__version__}"
 
@@ -37,6 +38,9 @@ class Started:
 def start(ask: Ask, store: Store, say: Say, *, foreground: bool = True) -> Started:
     """Plan and launch a run; returns when the backend has it. MlrunError before that leaves no run behind."""
     backend = registry.get(ask.backend)
+    warm = getattr(backend, "warm", None)  # a wish that a backend may know: it gets ready while the run is planned
+    if warm is not None:
+        warm(foreground=foreground)
     with store.writing(), prepare(ask, store, say) as prepared:
         for warning in prepared.warnings:
             say(f"warning: {warning}")

@@ -6,11 +6,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from runner.errors import ProjectError
+from runner.worker.values import dataclass
 
 SIZE_CAP = 1 << 20  # bytes; the largest of thousands of public MLprojects has some kilobytes
 NODE_CAP = 20_000  # values, each use of an alias counted: what stops an alias bomb

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from runner.environments.choice import Choice
 from runner.worker.spec import Resources
+from runner.worker.values import dataclass
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from runner.project.document import MAPPING, SEQUENCE, Node, parse, read_bytes, 
 from runner.project.model import Declaration, EntryPoint
 from runner.project.suggest import closest
 from runner.worker.spec import Input, Parameter
+from runner.worker.values import dataclass
 
 _PARAMS_FILE_CAP = 8 << 20  # bytes
 

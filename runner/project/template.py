@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from runner.project.model import NOTE, WARNING, Declaration
 from runner.worker.command import without_end
+from runner.worker.values import dataclass
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}!:\[]*)(?P<rest>[^{}]*)\}")
 

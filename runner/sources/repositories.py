@@ -80,24 +80,25 @@ class Repository:
 
     def _fetched(self, version: str | None) -> Revision:
         """Bring everything up to date and return what ``version`` is now. The lock is held."""
-        done = self._fetch(*_EVERYTHING, "--prune", *(() if version else (f"+HEAD:{_HEAD}",)))
+        wanted = _EVERYTHING if version else (*_EVERYTHING, f"+HEAD:{_HEAD}")
+        done = self._fetch(*wanted)
         if done.code and self.path.is_dir() and self._is_damaged():
             shutil.rmtree(self.path, ignore_errors=True)
-            done = self._fetch(*_EVERYTHING, "--prune", *(() if version else (f"+HEAD:{_HEAD}",)))
+            done = self._fetch(*wanted)
         if done.code:
             raise self._refused(done)
         revision = resolve(self.path, version) if version else self._head()
         if revision is None and version and _FULL_SHA.fullmatch(version.lower()):
-            self._fetch(f"+{version.lower()}:refs/mlrun/{version.lower()}")  # on no branch: servers may give it by name
+            self._fetch(
+                f"+{version.lower()}:refs/mlrun/{version.lower()}", prune=False
+            )  # on no branch: servers may give it by name
             revision = resolve(self.path, version.lower())
         if revision is None:
             raise self._not_there(version)
         return revision
 
-    def _fetch(self, *words: str) -> Finished:
+    def _fetch(self, *specs: str, prune: bool = True) -> Finished:
         """Fetch into the clone; a new one is made aside and moved in when it is whole."""
-        specs = [word for word in words if not word.startswith("--")]
-        options = [word for word in words if word.startswith("--")]
         target = self.path if self.path.is_dir() else self.path.with_suffix(".new")
         if target != self.path:
             shutil.rmtree(target, ignore_errors=True)  # of a process that was killed
@@ -107,7 +108,7 @@ class Repository:
                 return made
         self.say(f"fetching {self.display}")
         with credentials.outside(self.address, self.path.parent) as (address, settings, variables):
-            words = (*_FETCH, *options, "--", address, *specs)
+            words = (*_FETCH, *(["--prune"] if prune else []), "--", address, *specs)
             done = talk(target, *words, say=_phases(self.say), settings=settings, GIT_DIR=str(target), **variables)
         if target != self.path:
             if done.code:
@@ -131,8 +132,8 @@ class Repository:
     def _refused(self, done: Finished) -> SourceError:
         words = strip_userinfo(last_words(done))
         if "couldn't find remote ref HEAD" in words or "could not find remote ref HEAD" in words:
-            message = f"{self.display} is empty: it has no commit"
-            return SourceError(message, hint="push a first commit, or name a branch with -v")
+            message = f"{self.display} has no default branch: it is empty, or its HEAD names a branch that is not there"
+            return SourceError(message, hint="name a branch with -v, or push a first commit")
         message = f"cannot fetch {self.display}: {words}"
         hint = "check the address and that `git ls-remote` reaches it from a terminal; credentials are git's own"
         if self.path.is_dir():

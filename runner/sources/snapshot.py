@@ -6,6 +6,7 @@ import json
 import os
 import posixpath
 import stat
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,8 @@ def take(
     The manifest is stored last, after every object it names: where a manifest is in the store, its objects are too.
     """
     avoid = [path.resolve() for path in skip]
+    if not source.in_place:  # its run works in a fresh directory, which can be made of nothing but the store
+        size_cap = sys.maxsize
     found = _found(source, outputs, avoid)
     capture = _Capture(os.fsencode(source.root), objects, cache if source.in_place else StatCache(None), size_cap)
     if source.in_place:
@@ -167,16 +170,19 @@ def _found(source: Source, outputs: Sequence[str], skip: Sequence[Path]) -> work
             found.tracked = files
             return found
         found.untracked = files
-    found.untracked = [path for path in found.untracked if not _is_left_out(path, source, outputs, skip)]
+    inner = [path.relative_to(source.root) for path in skip if path.is_relative_to(source.root)]
+    avoided = tuple(os.fsencode(path) + b"/" for path in inner)
+    patterns = [posixpath.join(source.subdirectory, pattern) for pattern in outputs]
+    found.untracked = [path for path in found.untracked if not _is_left_out(path, patterns, avoided)]
     found.dirty = bool(found.modified or found.untracked)
     return found
 
 
-def _is_left_out(path: bytes, source: Source, outputs: Sequence[str], skip: Sequence[Path]) -> bool:
-    name = os.fsdecode(path)
-    if any(matches(posixpath.join(source.subdirectory, pattern), name) for pattern in outputs):
+def _is_left_out(path: bytes, patterns: Sequence[str], avoided: tuple[bytes, ...]) -> bool:
+    if path.startswith(avoided):
         return True
-    return bool(skip) and any((source.root / name).is_relative_to(avoided) for avoided in skip)
+    name = os.fsdecode(path)
+    return any(matches(pattern, name) for pattern in patterns)
 
 
 def _facts(source: Source, found: worktree.Contents, capture: _Capture, project_file: bytes | None) -> SourceFacts:

@@ -95,6 +95,8 @@ def contents(work: WorkTree, skip: Iterable[Path] = ()) -> Contents:
     configured, listed, refs = ask_all(work.top, *requests)
     found = Contents(settings=configuration(succeed(configured).stdout), refs=succeed(refs).stdout)
     index = _Index(succeed(listed).stdout)
+    unread = [line for line in listed.complaint.splitlines() if "could not open directory" in line]
+    found.gaps += [Gap("code.snapshot", f"left out what git cannot list: {line}") for line in unread]
     changed, gone = _changes(work, found.settings)
     found.tracked = [path for path in index.tracked if path not in gone]
     found.untracked = virtual_environments(index.untracked)

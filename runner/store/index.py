@@ -103,6 +103,14 @@ class Index:
         self._renew(self._inode())
         return self._ask(tables.count)
 
+    @property
+    def size(self) -> int:
+        """The bytes of the file; 0 where there is none."""
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
     def _together(self, enter: Callable[[sqlite3.Connection], None], act: Callable[[], None]) -> None:
         """Change the index and the runs directory as one; the directory also where the index cannot be changed."""
         done = False

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from runner.errors import MlrunError
 from runner.worker.codec import decode
 from runner.worker.files import read_json
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

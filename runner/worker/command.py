@@ -7,11 +7,11 @@ import shlex
 import string
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import ProjectError
 from runner.worker.spec import Parameter
+from runner.worker.values import dataclass
 
 _LONGEST = 131_071  # bytes of one argument: MAX_ARG_STRLEN of Linux, less the final NUL
 _NESTED = 2  # how deep str.format lets a placeholder stand in the format of another

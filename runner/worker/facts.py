@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Optional
 
 from runner.worker.spec import Interpreter
+from runner.worker.values import dataclass
 
 VERSION = 1
 

@@ -6,7 +6,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
@@ -18,6 +18,7 @@ from runner.worker.hashing import Key, digest_of_directory, stat_key
 from runner.worker.progress import Say
 from runner.worker.scan import Listing, scan
 from runner.worker.spec import Input
+from runner.worker.values import dataclass
 from runner.worker.workplace import Workplace
 
 MOST_FILES = 10_000  # observed files that a record names

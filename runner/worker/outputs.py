@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Optional
 
 from runner.errors import StoreError
@@ -16,6 +16,7 @@ from runner.worker.hashing import sha256_of_file
 from runner.worker.inputs import MOST_BYTES, MOST_FILES, list_gaps, mode_of, within_budget
 from runner.worker.objects import Objects
 from runner.worker.scan import Listing
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

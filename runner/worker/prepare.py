@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from runner.worker.progress import Say
 from runner.worker.rundir import RunDirectory
 from runner.worker.scan import SKIPPED, Listing, scan
 from runner.worker.spec import RunSpec
+from runner.worker.values import dataclass
 from runner.worker.workplace import Workplace, set_up
 
 _RECENT = 300.0  # seconds before the request: source touched later may have been edited after the snapshot

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from runner.worker.values import dataclass
 
 SKIPPED = frozenset({".git", "__pycache__", "node_modules", "mlruns"})
 _VENV = "pyvenv.cfg"

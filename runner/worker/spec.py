@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Optional, Union
 
 from runner.worker.codec import decode, encode
 from runner.worker.files import Json, canonical
+from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     from runner.worker.facts import InstalledEnvironment

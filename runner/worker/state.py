@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass
 from typing import Optional
 
 from runner.errors import StoreError
@@ -12,6 +11,7 @@ from runner.worker.clock import now
 from runner.worker.facts import Cancellation, Claim, Failure, Outcome, Request, Start
 from runner.worker.processes import is_alive, myself
 from runner.worker.rundir import RunDirectory
+from runner.worker.values import dataclass
 
 PLANNED, SUBMITTED, PREPARING, RUNNING = "planned", "submitted", "preparing", "running"
 ORPHANED, UNREACHABLE = "orphaned", "unreachable"

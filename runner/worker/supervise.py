@@ -7,13 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Optional
 
 from runner.worker import kin
 from runner.worker.facts import Usage
 from runner.worker.signals import Signals
 from runner.worker.usage import Meter
+from runner.worker.values import dataclass
 
 Step = tuple[int, float]  # a signal, and how long it is given
 

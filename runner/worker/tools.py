@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Callable, Optional
+
+from runner.worker.values import dataclass
 
 TimedOut = subprocess.TimeoutExpired
 _launched: list["subprocess.Popen[bytes]"] = []  # not yet reaped

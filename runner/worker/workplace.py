@@ -6,7 +6,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Optional
 
@@ -18,6 +18,7 @@ from runner.worker.objects import Objects, clone_or_copy
 from runner.worker.progress import Say
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Input, RunSpec
+from runner.worker.values import dataclass
 
 _LARGE = 1 << 28  # bytes: an input above this is worth a word while it is copied
 

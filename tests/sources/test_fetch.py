@@ -125,7 +125,7 @@ def test_a_version_needs_a_repository(desk, tmp_path: Path) -> None:
 
 def test_an_empty_repository_says_so(desk, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", "--bare", tmp_path / "empty.git"], check=True)
-    with pytest.raises(SourceError, match="is empty: it has no commit"), desk.fetch(tmp_path / "empty.git"):
+    with pytest.raises(SourceError, match="has no default branch: it is empty"), desk.fetch(tmp_path / "empty.git"):
         pass
 
 

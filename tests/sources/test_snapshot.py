@@ -290,6 +290,13 @@ def test_files_above_the_cap_are_named_by_digest_only(desk, repository) -> None:
         assert "above the size cap" in reasons(captured, "code.patch")
 
 
+def test_a_fresh_tree_is_stored_whole_whatever_its_size(desk, repository) -> None:
+    commit = repository.write(big="x" * 2000).commit()
+    captured = desk.capture(repository.path, commit, size_cap=1000)
+    assert captured.facts.not_stored == ()
+    assert desk.objects.has(desk.entries(captured)["big"].sha256)
+
+
 def test_a_directory_without_git(desk, tmp_path: Path) -> None:
     root = tmp_path / "plain"
     for name in (
@@ -344,8 +351,12 @@ def test_a_tracked_file_that_became_a_pipe_a_directory_or_lies_behind_a_link(des
     desk.again(captured, tmp_path / "again")
 
 
-def test_what_cannot_be_read_is_a_gap(desk, tmp_path: Path) -> None:
-    root = tmp_path / "plain"
+@pytest.mark.parametrize("is_git", [False, True])
+def test_what_cannot_be_read_is_a_gap(desk, new_repository, tmp_path: Path, is_git: bool) -> None:
+    root = tmp_path / "repo"
+    if is_git:
+        new_repository().git("rm", "-q", "MLproject", "train.py")
+        (root / ".git").chmod(0o755)
     (root / "closed").mkdir(parents=True)
     (root / "closed" / "x").write_text("")
     (root / "secret").write_text("x")
@@ -356,23 +367,29 @@ def test_what_cannot_be_read_is_a_gap(desk, tmp_path: Path) -> None:
     for path in (root, tmp_path, *tmp_path.parents):
         if not path.stat().st_mode & 0o001:
             path.chmod(0o711 if path != root else 0o755)
+    if os.getuid() == 0:  # root reads everything: somebody else has to look, at what is theirs
+        subprocess.run(["chown", "-R", "65534", root], check=True)
     reader, writer = os.pipe()
     child = os.fork()
-    if child == 0:  # root reads everything: somebody else has to look
+    if child == 0:
         try:
             if os.getuid() == 0:
                 os.setuid(65534)
+            os.environ["HOME"] = str(desk.home)
             captured = desk.capture(root)
-            os.write(
-                writer, "|".join([str(captured.facts.files), *(gap.reason for gap in captured.facts.gaps)]).encode()
-            )
+            answer = [captured.facts.kind, str(captured.facts.files), *(gap.reason for gap in captured.facts.gaps)]
+            os.write(writer, "|".join(answer).encode())
         finally:
             os._exit(0)
     os.close(writer)
     os.waitpid(child, 0)
-    with os.fdopen(reader) as answer:
-        assert answer.read() == "1|left out 'closed': Permission denied|left out 'secret': Permission denied"
     (root / "closed").chmod(0o700)
+    with os.fdopen(reader) as stream:
+        kind, files, *gaps = stream.read().split("|")
+    assert (kind, files) == ("git" if is_git else "directory", "1")
+    assert "'closed" in gaps[0]
+    assert all("Permission denied" in gap for gap in gaps[:2])
+    assert "left out 'secret': Permission denied" in gaps
 
 
 def test_another_users_repository_is_a_plain_directory_and_a_gap(desk, repository) -> None:

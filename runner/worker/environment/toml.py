@@ -27,13 +27,17 @@ def loads(data: bytes) -> Table:
     """Return what a TOML document holds; FormatError where it is none."""
     try:
         text = data.decode("utf-8")
-        if sys.version_info >= (3, 11):
+        if _reads_itself():
             table: Table = importlib.import_module("tomllib").loads(text)
             return table
         return _Reader(text).document()
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         message = f"no valid TOML: {error}"
         raise FormatError(message) from None
+
+
+def _reads_itself() -> bool:
+    return sys.version_info >= (3, 11)
 
 
 class _Reader:

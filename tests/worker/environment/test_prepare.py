@@ -166,7 +166,8 @@ def test_credentials_reach_uv_and_nothing_that_is_kept(host: Host) -> None:
     assert not [path for path in kept if b"s3cret" in path.read_bytes()]
 
 
-def test_a_failing_index_does_not_show_its_password(host: Host) -> None:
+def test_a_failing_index_does_not_show_its_password(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     host.installer = {"UV_DEFAULT_INDEX": "https://ada:s3cret@127.0.0.1:1/simple"}
     with pytest.raises(EnvironmentBuildError) as caught:
         host.prepare("red")

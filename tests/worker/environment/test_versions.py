@@ -1,0 +1,48 @@
+"""Version requests, read as their writers mean them."""
+
+import pytest
+
+from runner.worker.environment import versions
+
+
+@pytest.mark.parametrize(
+    ("request_", "fits", "fits_not"),
+    [
+        ("3", ["3.9.1", "3.13.0"], ["2.7.18"]),
+        ("3.10", ["3.10.0", "3.10.13"], ["3.1.0", "3.100.0", "3.11.0", "3.10.0rc1"]),
+        ("3.10.1", ["3.10.1"], ["3.10.13", "3.10.0"]),
+        ("==3.10.*", ["3.10.13"], ["3.11.0"]),
+        ("==3.10", ["3.10.13"], ["3.11.0"]),
+        ("=3.10", ["3.10.13"], ["3.11.0"]),
+        (">=3.9,<3.12", ["3.9.0", "3.11.7"], ["3.8.18", "3.12.0", "3.12.1"]),
+        (">3.9", ["3.9.1", "3.10.0"], ["3.9.0"]),
+        ("<=3.11", ["3.11.0"], ["3.11.1"]),
+        ("~=3.10", ["3.10.0", "3.13.0"], ["3.9.9", "4.0.0"]),
+        ("~=3.10.2", ["3.10.2", "3.10.9"], ["3.10.1", "3.11.0"]),
+        ("!=3.10.*,>=3.9", ["3.9.1", "3.11.0"], ["3.10.4"]),
+        ("!=3.10.4", ["3.10.5"], ["3.10.4"]),
+        ("3.14.0rc1", ["3.14.0rc1"], ["3.13.0"]),
+    ],
+)
+def test_admits(request_: str, fits: list[str], fits_not: list[str]) -> None:
+    assert versions.problem(request_) is None
+    assert [one for one in fits if not versions.admits(request_, one)] == []
+    assert [one for one in fits_not if versions.admits(request_, one)] == []
+    assert all(versions.may_admit(request_, one) for one in fits)
+
+
+@pytest.mark.parametrize("request_", ["", "three", "3.x", ">=3.9 <3.12", "3.10; rm -rf", "python3.10", ">=", "-3"])
+def test_what_is_no_version_is_told(request_: str) -> None:
+    assert versions.problem(request_) is not None
+
+
+def test_free_threaded_builds_only_on_request() -> None:
+    assert versions.admits("3.13t", "3.13.0", threaded=False)
+    assert not versions.admits("3.13", "3.13.0", threaded=False)
+    assert not versions.admits(">=3.9", "3.13.0", threaded=False)
+
+
+def test_a_series_is_ruled_out_by_its_name() -> None:
+    assert not versions.may_admit("3.10", "3.11")
+    assert not versions.may_admit(">=3.9,<3.12", "3.12.1")
+    assert versions.may_admit(">=3.9,<3.12", "3.11")

@@ -24,10 +24,10 @@ _MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "killed": ("�
 
 def carry_through(session: Session, store: Store, started: Started, *, emit: bool = True) -> Ended:
     """Follow a run to its end and say how it ended; INT and TERM to this process end the run."""
-    from runner.flow.follow import wait
+    from runner.flow.follow import see_off
 
     with TerminalSink(session) as sink, _forwarding(session, started.run):
-        ended = wait(started.run, store, sink)
+        ended = see_off(started.backend, started.ticket, started.run, store, sink)
     if session.json and emit:
         session.emit(run=ended.record)
     say_end(session, ended.record)

@@ -75,9 +75,14 @@ def run(session: Session, /, **options: Any) -> None:
       mlrun run git@example.org:lab/model.git#train -v v1.2 -m "the figures of section 3"
       mlrun run . -e sweep --params-file grid.yaml --detach
     """
+    refuse_what_is_to_come(options)
+    backend = None
+    if not options["dry_run"]:
+        from runner.backends.warm import warmed
+
+        backend = warmed(options["backend"], foreground=not options["detach"])
     from runner.flow.prepare import prepare
 
-    refuse_what_is_to_come(options)
     ask = _ask(options)
     store = session.store
     if options["dry_run"]:
@@ -87,7 +92,7 @@ def run(session: Session, /, **options: Any) -> None:
     from runner.cli.live import carry_through, launched
     from runner.flow.start import start
 
-    started = start(ask, store, session.detail, foreground=not options["detach"])
+    started = start(ask, store, session.detail, foreground=not options["detach"], backend=backend)
     if options["detach"]:
         launched(session, started)
         return

@@ -28,7 +28,11 @@ class Ended:
 
 def wait(run: RunDirectory, store: Store, sink: Sink) -> Ended:
     """Stream a run's output until it ends, bring its results here, and seal its record."""
-    backend, ticket = reach(run)
+    return see_off(*reach(run), run, store, sink)
+
+
+def see_off(backend: Backend, ticket: Ticket, run: RunDirectory, store: Store, sink: Sink) -> Ended:
+    """As ``wait``, with the backend that launched the run."""
     code = backend.follow(ticket, sink)
     backend.collect(ticket, run)
     return Ended(run, code, finish(run, store))

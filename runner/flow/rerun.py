@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
 
-from runner.backends import registry
-from runner.backends.backend import Launch
+from runner.backends.backend import Backend, Launch
+from runner.backends.warm import warmed
 from runner.errors import ProjectError
 from runner.flow.ask import Labels, Say
 from runner.flow.prepare import Prepared, find_uv, secret_values
@@ -75,9 +75,17 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> PreparedAg
     )
 
 
-def start_again(past: RunDirectory, ask: AskAgain, store: Store, say: Say, *, foreground: bool = True) -> Started:
+def start_again(
+    past: RunDirectory,
+    ask: AskAgain,
+    store: Store,
+    say: Say,
+    *,
+    foreground: bool = True,
+    backend: Backend | None = None,
+) -> Started:
     """Launch a re-run of ``past``."""
-    backend = registry.get(ask.backend)
+    backend = backend or warmed(ask.backend, foreground=foreground)
     with store.writing():
         again = prepare_again(past, ask, store)
         for item in again.inputs:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner import __version__
-from runner.backends import registry
 from runner.backends.backend import Backend, Launch, Ticket
+from runner.backends.warm import warmed
 from runner.flow.actor import actor
 from runner.flow.ask import Ask, Labels, Say
 from runner.flow.prepare import Prepared, prepare
@@ -35,12 +35,12 @@ class Started:
     spec: RunSpec
 
 
-def start(ask: Ask, store: Store, say: Say, *, foreground: bool = True) -> Started:
-    """Plan and launch a run; returns when the backend has it. MlrunError before that leaves no run behind."""
-    backend = registry.get(ask.backend)
-    warm = getattr(backend, "warm", None)  # a wish that a backend may know: it gets ready while the run is planned
-    if warm is not None:
-        warm(foreground=foreground)
+def start(ask: Ask, store: Store, say: Say, *, foreground: bool = True, backend: Backend | None = None) -> Started:
+    """Plan and launch a run; returns when the backend has it. MlrunError before that leaves no run behind.
+
+    ``backend`` is the one that ``ask`` names, where the caller had it get ready already.
+    """
+    backend = backend or warmed(ask.backend, foreground=foreground)
     with store.writing(), prepare(ask, store, say) as prepared:
         for warning in prepared.warnings:
             say(f"warning: {warning}")

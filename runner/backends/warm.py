@@ -1,0 +1,15 @@
+"""A backend that gets ready while a run is still planned: a wish, for backends that know how."""
+
+from __future__ import annotations
+
+from runner.backends import registry
+from runner.backends.backend import Backend
+
+
+def warmed(name: str, *, foreground: bool) -> Backend:
+    """Return the backend of a name, getting ready for a run that is submitted soon; BackendError where unknown."""
+    backend = registry.get(name)
+    warm = getattr(backend, "warm", None)
+    if warm is not None:
+        warm(foreground=foreground)
+    return backend

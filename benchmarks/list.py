@@ -34,7 +34,9 @@ def template(store: Store) -> dict[str, Any]:
         *("python train.py {alpha} {data}", Snapshot("0" * 64, "directory"), EnvironmentSpec("virtualenv")),
     )
     actor = Actor("bench", "B", "b@example.org")
-    request = Request(new_id(), "2026-01-01T00:00:00.000+00:00", actor, ".", ("mlrun", "run"), "/", "mlproject-runner 0")
+    request = Request(
+        new_id(), "2026-01-01T00:00:00.000+00:00", actor, ".", ("mlrun", "run"), "/", "mlproject-runner 0"
+    )
     run = store.create(request, spec, SourceFacts("directory", "/x"))
     packages = tuple(Package(f"package-{number}", "1.0", ("1" * 64,)) for number in range(_PACKAGES))
     run.write(InstalledEnvironment("virtualenv", "/e", "/e/bin", lock="2" * 64, packages=packages))
@@ -114,7 +116,9 @@ def main() -> None:
             Case("bare python", [sys.executable, "-c", ""], scratch, env),
             Case("mlrun --version", [sys.executable, "-m", "runner", "--version"], scratch, env),
             Case("mlrun list", [sys.executable, "-m", "runner", "list"], scratch, env),
-            Case("mlrun list -n 20 --json", [sys.executable, "-m", "runner", "list", "-n", "20", "--json"], scratch, env),
+            Case(
+                "mlrun list -n 20 --json", [sys.executable, "-m", "runner", "list", "-n", "20", "--json"], scratch, env
+            ),
         ]
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent.parent), env.get("PYTHONPATH"))))
         print(f"\nas a command, over {number:,} runs")

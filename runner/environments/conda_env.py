@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.environments.document import Document, Text, read
 from runner.environments.requirements import Line
 from runner.errors import ProjectError
 from runner.worker.environment import versions
+from runner.worker.values import dataclass
 
 _PACKAGE = re.compile(r"^(?:[\w./-]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<version>[=<>!~ ].*)?$")
 _BUILD = ("pip", "setuptools", "wheel")

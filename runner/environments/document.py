@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from runner.errors import ProjectError
+from runner.worker.values import dataclass
 
 _LARGEST = 1 << 20  # bytes: no environment file is longer
+_DEEPEST = 50
 _NUMBERS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int")
 _NULL = "tag:yaml.org,2002:null"
 
@@ -83,15 +84,13 @@ def read(path: Path, file: str) -> Document:
     text = read_text(path, file)
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        _expect_shallow(yaml.parse(text, Loader=loader), file)
         node: Any = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}, line {mark.line + 1}" if mark else file
         message = f"{where}: this is no YAML: {getattr(error, 'problem', None) or error}"
         raise ProjectError(message, hint="check the indentation, and quote what holds `: ` or `#`") from None
-    except RecursionError:
-        message = f"{file} is nested too deeply to be an environment file"
-        raise ProjectError(message) from None
     if node is None or node.tag == _NULL:
         message = f"{file} is empty"
         raise ProjectError(message, hint="remove it, or name what the project needs (`dependencies:`)")
@@ -99,6 +98,18 @@ def read(path: Path, file: str) -> Document:
         message = f"{file}, line {node.start_mark.line + 1}: a mapping of keys is expected, not a {node.id}"
         raise ProjectError(message, hint="an environment file has keys such as `python:` and `dependencies:`")
     return _document(file, node)
+
+
+def _expect_shallow(events: Iterable[Any], file: str) -> None:
+    """Refuse what is nested so deeply that composing it would overflow the stack, which in C is the process's end."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        depth += name.endswith("StartEvent")
+        depth -= name.endswith("EndEvent")
+        if depth > _DEEPEST:
+            message = f"{file}, line {event.start_mark.line + 1}: nested too deeply to be an environment file"
+            raise ProjectError(message)
 
 
 def read_text(path: Path, file: str) -> str:

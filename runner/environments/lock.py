@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from runner.environments.choice import Choice
@@ -14,6 +14,7 @@ from runner.worker.environment import locking, prepare_lock
 from runner.worker.facts import Placement
 from runner.worker.files import replace as rewrite
 from runner.worker.objects import Objects
+from runner.worker.values import dataclass
 
 _FOREIGN = ("uv.lock", "pylock.toml")
 

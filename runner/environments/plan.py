@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from runner.environments.choice import Choice
@@ -16,6 +16,7 @@ from runner.errors import FormatError, ProjectError, UsageError
 from runner.worker.environment import versions
 from runner.worker.environment.toml import Table, loads
 from runner.worker.spec import EnvironmentSpec, SpecFile
+from runner.worker.values import dataclass
 
 MANAGERS = ("virtualenv", "uv", "local", "conda")
 

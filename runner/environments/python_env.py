@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.environments.document import Document, read
 from runner.environments.requirements import Line
 from runner.errors import ProjectError
 from runner.worker.environment import versions
+from runner.worker.values import dataclass
 
 _KEYS = ("python", "build_dependencies", "dependencies")
 

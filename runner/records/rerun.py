@@ -66,7 +66,7 @@ def check_inputs(past: RunDirectory, record: Json, spec: RunSpec, cache: Path | 
     del record  # the files of the run say where its inputs were; the record leaves this host's places out
     search = _Search.of(past, spec, cache or default_cache())
     named = [search.check(each) for each in spec.inputs]
-    observed = [search.check_observed(fact) for fact in search.observed()]
+    observed = search.check_observed()
     search.digests.save()
     return (*named, *_brief(observed))
 
@@ -119,7 +119,14 @@ class _Search:
         note = f"{label} has changed: sha256 {each.sha256[:12]} then, {found[:12]} now, at {place}"
         return InputCheck(each.name, place, usable=False, stops=True, note=note)
 
-    def observed(self) -> Iterator[FileFact]:
+    def check_observed(self) -> list[InputCheck]:
+        """Look for the files that the run may have read: they never stop a re-run."""
+        facts = list(self._observed())
+        if self.base is not None:
+            self.digests.load(str(self.base), sum(fact.size for fact in facts))
+        return [self._check_observed(fact) for fact in facts]
+
+    def _observed(self) -> Iterator[FileFact]:
         """Return what was seen lying there, and neither declared nor part of the source."""
         declared = [each.path for each in self.spec.inputs if not posixpath.isabs(each.path)]
         for fact in self.facts:
@@ -127,8 +134,7 @@ class _Search:
             if fact.basis == "observed" and not source and not any(matches(each, fact.path) for each in declared):
                 yield fact
 
-    def check_observed(self, fact: FileFact) -> InputCheck:
-        """Look for a file that the run may have read: it never stops a re-run."""
+    def _check_observed(self, fact: FileFact) -> InputCheck:
         place = self._place(fact.path, fact.path)
         try:
             status = os.lstat(place)

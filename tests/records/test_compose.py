@@ -124,7 +124,12 @@ def test_a_whole_run_is_recorded_whole(store):
     end(run, usage=usage, logs={"stdout": SealedLog(3, SHA), "stderr": SealedLog(0, SHA)}, left_behind=1)
     record = compose(run, store)
 
-    assert (record.run.id, record.run.name, record.run.status, record.run.duration) == (run.id, "best", "succeeded", 1.5)
+    assert (record.run.id, record.run.name, record.run.status, record.run.duration) == (
+        run.id,
+        "best",
+        "succeeded",
+        1.5,
+    )
     assert (record.run.started, record.run.experiment) == (AT, "exp")
     assert record.actor == Actor("ada", "Ada Lovelace", "ada@example.org")
     assert record.why.refs == ("#12", "LAB-7", "https://host/issues/3")
@@ -251,11 +256,15 @@ def test_producers_are_earlier_runs_the_newest_first_and_not_the_run_itself(stor
         summary = replace(store.index.get(made.id), created=f"2026-01-{day:02}T00:00:00.000+00:00")
         store.index.put(summary, [(digest, "a"), (digest, "b"), (empty, "c")])
     run = a_run(store, created="2026-01-15T00:00:00.000+00:00")
-    seen(run, FileFact("x", 1, digest, "observed"), FileFact("y", 0, empty, "observed"), FileFact("z", 9, None, "traced"))
+    seen(
+        run, FileFact("x", 1, digest, "observed"), FileFact("y", 0, empty, "observed"), FileFact("z", 9, None, "traced")
+    )
     store.index.put(store.index.get(run.id), [(digest, "x")])
     record = compose(end(run), store)
     assert len(record.inputs[0].produced_by) == 14
-    assert record.inputs[0].produced_by[0] == [s.id for s in store.index.query() if s.created < run_created(record)][0]
+    assert record.inputs[0].produced_by[0] == next(
+        each.id for each in store.index.query() if each.created < record.run.created
+    )
     assert record.inputs[1].produced_by == ()
     assert record.inputs[2] == Input("z", 9, None, "traced")
     later = a_run(store)
@@ -263,10 +272,6 @@ def test_producers_are_earlier_runs_the_newest_first_and_not_the_run_itself(stor
     record = compose(end(later), store)
     assert len(record.inputs[0].produced_by) == 20
     assert "x was written by more than 20 runs" in gaps(record)["inputs"]
-
-
-def run_created(record) -> str:
-    return record.run.created
 
 
 def test_nothing_of_a_urls_userinfo_reaches_the_record(store):

@@ -101,7 +101,9 @@ FILTERS = [
 def test_filters(store, wanted, names):
     day = "2026-01-0{}T00:00:00.000+00:00"
     put(store, name="a", project="p", created=day.format(1), params={"alpha": "0.5"})
-    put(store, name="b", project="p", entry_point="train", created=day.format(2), status="failed", params={"alpha": "1"})
+    put(
+        store, name="b", project="p", entry_point="train", created=day.format(2), status="failed", params={"alpha": "1"}
+    )
     put(store, name="c", project="q", entry_point="train", created=day.format(3), params={"alpha": ".5", "beta": "x"})
     put(store, name="d", project="q", created=day.format(4), tags={"team": "1"})
     assert sorted(each.name for each in store.index.query(wanted)) == list(names)

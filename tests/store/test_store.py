@@ -23,6 +23,10 @@ def store() -> Store:
     return Store.open()
 
 
+def names(store: Store) -> list[str]:
+    return sorted(path.name for path in (store.root / "runs").iterdir())
+
+
 def test_a_store_is_made_private_on_first_use_and_says_what_it_is(home):
     store = Store.open()
     assert store.root == home / "store"
@@ -69,7 +73,7 @@ def test_a_store_of_another_version_is_refused(store, content, message):
 def test_a_place_that_cannot_be_made_is_one_line(variable, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv(variable, str(tmp_path / "file" / "store"))
-    with pytest.raises(StoreError, match="cannot use .*file/store: Not a directory") as caught:
+    with pytest.raises(StoreError, match=r"cannot use .*file/store: Not a directory") as caught:
         Store.open()
     assert "MLRUN_HOME" in caught.value.hint
 
@@ -91,7 +95,7 @@ def test_a_run_that_cannot_be_made_leaves_nothing(store):
     run = a_run(store)
     with pytest.raises(StoreError, match="cannot make a run"):
         a_run(store, id=run.id)
-    assert os.listdir(store.root / "runs") == [run.id]
+    assert names(store) == [run.id]
     assert len(store.recent(10)) == 1
 
 
@@ -101,9 +105,7 @@ def test_a_run_directory_appears_whole(store):
 
     def watch() -> None:
         while not stop.is_set():
-            for run in store.runs():
-                if not run.has(SourceFacts):
-                    torn.append(run.id)
+            torn.extend(run.id for run in store.runs() if not run.has(SourceFacts))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -171,7 +173,7 @@ def test_a_removed_run_is_gone_with_all_that_it_held(store):
     (stubborn / "file").touch()
     stubborn.chmod(0o500)
     store.remove(run)
-    assert os.listdir(store.root / "runs") == [other.id]
+    assert names(store) == [other.id]
     assert [summary.id for summary in store.recent(5)] == [other.id]
     with pytest.raises(RunNotFoundError):
         store.remove(run)

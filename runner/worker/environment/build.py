@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import EnvironmentBuildError
@@ -18,7 +17,9 @@ from runner.worker.environment.versions import release_of
 from runner.worker.facts import Gap, InstalledEnvironment, Package
 from runner.worker.spec import Interpreter
 from runner.worker.tools import Finished, call
+from runner.worker.values import dataclass
 
+_SPACE = "free some space (`mlrun env prune`), or point MLRUN_CACHE at a larger disk"
 _SEEDED_BY_VIRTUALENV = (3, 9)  # and later: it carries no pip for an older one
 
 
@@ -78,8 +79,10 @@ def _make(site: Site, interpreter: Interpreter, prefix: Path) -> str:
         done = site.uv.ask(*words, str(prefix), cwd=site.scratch)
         done = done if done.code else call([prefix / "bin" / "python", "-I", "-m", "ensurepip", "--default-pip"])
     if done.code != 0:
-        message = f"no virtual environment can be made with {interpreter.path}: {refusal or done.complaint}"
-        raise EnvironmentBuildError(message, hint="see whether that Python works: it may lack parts of its library")
+        reason = refusal or done.complaint
+        message = f"no virtual environment can be made with {interpreter.path}: {reason}"
+        hint = _SPACE if "no space" in reason.lower() else "see whether that Python is whole: `python -m venv` needs it"
+        raise EnvironmentBuildError(message, hint=hint)
     return _creator(prefix, site.uv.version.replace("uv", "uv venv"))
 
 
@@ -156,7 +159,7 @@ def _cure(reason: str) -> str:
     if "hash mismatch" in text:
         return "the archive is not the one that was locked; `mlrun lock --upgrade` if it was replaced on purpose"
     if "no space" in text:
-        return "free some space (`mlrun env prune`), or point MLRUN_CACHE at a larger disk"
+        return _SPACE
     if "failed to build" in text or "build backend" in text:
         return "it has no wheel for this Python: name a Python that has one, or install what its build needs"
     if "offline" in text or "connect" in text or "dns" in text or "fetch" in text:

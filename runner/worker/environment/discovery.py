@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -15,6 +14,7 @@ from runner.worker.environment.interpreters import Interpreters, describe, is_sc
 from runner.worker.environment.uv import Uv
 from runner.worker.facts import Gap
 from runner.worker.spec import EnvironmentSpec, Interpreter
+from runner.worker.values import dataclass
 
 _NAME = re.compile(r"python(\d+(?:\.\d+)?)?t?$")
 _PLACES = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")

@@ -8,13 +8,13 @@ import hashlib
 import os
 from array import array
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from runner.worker.environment.pylock import Locked, built_from, normalised
 from runner.worker.facts import Package
 from runner.worker.hashing import digest_of_directory, sha256_of_file
+from runner.worker.values import dataclass
 
 # Files that depend on the tool or on the path, not on what was installed.
 _NOT_CONTENT = frozenset(("direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json", "uv_build.json"))
@@ -72,8 +72,10 @@ def distributions(prefix: Path) -> tuple[Distribution, ...]:
 
 def packages(prefix: Path, lock: Collection[Locked]) -> tuple[Package, ...]:
     """Return the record's packages: archive hashes and URLs are the lock's, for nothing that is installed has them."""
-    locked = {one.name: one for one in lock}
-    return tuple(_package(one, locked.get(normalised(one.name))) for one in distributions(prefix))
+    locked = {key: one for one in lock for key in ((one.name, ""), (one.name, one.version))}
+    found = ((one, normalised(one.name)) for one in distributions(prefix))
+    # A lock for several platforms can name one distribution in several versions.
+    return tuple(_package(one, locked.get((name, one.version), locked.get((name, "")))) for one, name in found)
 
 
 def contents(prefix: Path, names: Optional[Collection[str]] = None) -> tuple[Content, ...]:

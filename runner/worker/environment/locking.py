@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
@@ -19,6 +19,7 @@ from runner.worker.files import Json, canonical, read_json
 from runner.worker.files import replace as rewrite
 from runner.worker.hashing import sha256_of
 from runner.worker.spec import EnvironmentSpec, Interpreter
+from runner.worker.values import dataclass
 
 PROJECT_LOCK = "pylock.mlrun.toml"
 _HEADER = b"# mlrun-lock: "

@@ -21,6 +21,10 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         if not _take(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
             waiting()
             _take(descriptor, fcntl.LOCK_EX)
+        while not _is_at(descriptor, path):  # whoever held it has removed the file: others lock another one by now
+            os.close(descriptor)
+            descriptor = _open(path)
+            _take(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -32,7 +36,7 @@ def share(path: Path) -> Optional[int]:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    if _take(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB) and path.exists():
+    if _take(descriptor, fcntl.LOCK_SH) and _is_at(descriptor, path):
         return descriptor
     os.close(descriptor)
     return None
@@ -50,13 +54,22 @@ def alone(path: Path) -> Iterator[bool]:
 
 def _open(path: Path) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with contextlib.suppress(FileNotFoundError):  # the directory was removed between the two
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         message = f"cannot write to the cache at {path.parent}: {error.strerror}"
         raise StoreError(
             message, hint="free some space, or point MLRUN_CACHE at a directory you can write to"
         ) from error
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _take(descriptor: int, how: int) -> bool:

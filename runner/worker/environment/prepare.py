@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
@@ -20,6 +20,7 @@ from runner.worker.files import Json, canonical
 from runner.worker.hashing import sha256_of
 from runner.worker.objects import Objects
 from runner.worker.spec import EnvironmentSpec, Interpreter, RunSpec, Snapshot
+from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     from runner.worker.environment.build import Built

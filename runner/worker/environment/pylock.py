@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import unquote, urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from runner.errors import EnvironmentBuildError, FormatError
 from runner.worker.environment.toml import loads
 from runner.worker.spec import Interpreter
+from runner.worker.values import dataclass
 
 EMPTY = b'lock-version = "1.0"\ncreated-by = "mlrun"\npackages = []\n'
 

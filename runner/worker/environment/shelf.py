@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
@@ -20,6 +20,7 @@ from runner.worker.facts import InstalledEnvironment
 from runner.worker.files import canonical, read_json
 from runner.worker.files import replace as rewrite
 from runner.worker.hashing import stat_key
+from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     from runner.worker.environment.build import Built

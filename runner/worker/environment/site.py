@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Callable
@@ -12,6 +11,7 @@ from runner.worker.environment.uv import Uv, find_uv
 from runner.worker.facts import Placement
 from runner.worker.objects import Objects
 from runner.worker.spec import EnvironmentSpec, RunSpec
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

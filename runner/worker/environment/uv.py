@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Callable, Optional
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from runner.errors import EnvironmentBuildError
 from runner.worker.files import replace as rewrite
 from runner.worker.tools import Finished, call, stream
+from runner.worker.values import dataclass
 
 # What is the host's own business. All else that uv reads from its environment comes with the run, or not at all.
 _HOSTS = frozenset(
@@ -132,6 +132,7 @@ class Uv:
         own = b""
         with contextlib.suppress(OSError):
             own = Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc")).read_bytes()
+        self.netrc.parent.mkdir(parents=True, exist_ok=True)
         rewrite(self.netrc, logins.encode() + b"\n" + own)
         try:
             yield

@@ -72,7 +72,7 @@ def test_an_edited_module_is_found_and_the_environment_built_again(host: Host) -
     ("damage", "why"),
     [
         (lambda prefix: (prefix / "bin" / "python").unlink(), "its interpreter is gone"),
-        (lambda prefix: shutil.rmtree(prefix), "its interpreter is gone"),
+        (shutil.rmtree, "its interpreter is gone"),
         (lambda prefix: (prefix / "pyvenv.cfg").unlink(), "it has lost its interpreter"),
         (lambda prefix: (prefix.parent / "environment.json").write_text("{"), "its marker is damaged"),
         (lambda prefix: (prefix.parent / "environment.json").write_bytes(b"\xff\xfe"), "its marker is damaged"),

@@ -19,8 +19,12 @@ _DOCUMENTS = [
     b'e = "tab\\t quote\\" slash\\\\ uni\\u00e9 \\U0001F600"\n',
     b"n = 1_000\nf = 1e6\ng = +0.5\no = 0o17\nb = 0b101\nempty = []\nnone = {}\n",
     b'crlf = 1\r\nnext = "x"\r\n',
-    b'[[packages]]\nname = "a"\nwheels = [{ url = "u", hashes = { sha256 = "0" } }, { url = "v" }]\n'
-    b'[packages.vcs]\ntype = "git"\n[[packages]]\nname = "b"\n',
+    b"".join(
+        (
+            b'[[packages]]\nname = "a"\nwheels = [{ url = "u", hashes = { sha256 = "0" } }, { url = "v" }]\n',
+            b'[packages.vcs]\ntype = "git"\n[[packages]]\nname = "b"\n',
+        )
+    ),
 ]
 _BROKEN = [
     b"a",

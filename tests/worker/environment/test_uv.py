@@ -89,7 +89,7 @@ def test_options_of_the_callers_shell_do_not_reach_uv(host: Host, monkeypatch: p
         ("warning: x\nerror: No solution\n  cause: Because a.\n", "No solution: Because a"),
         ("error: one\n\nhint: two\n", "one"),
         (
-            "  × No solution found:\n  ╰─▶ Because a was not\n      found.\n",
+            "  \N{MULTIPLICATION SIGN} No solution found:\n  ╰─▶ Because a was not\n      found.\n",
             "No solution found: Because a was not found",
         ),
         ("error: cannot fetch https://ada:pw@h.invalid/x\n", "cannot fetch https://h.invalid/x"),

@@ -1,0 +1,97 @@
+"""A new environment beside what uv takes for it alone: `python -m benchmarks.environment [ROUNDS] [PACKAGE...]`.
+
+Both resolve with hashes, make a virtual environment and install with `--link-mode copy` from the same warm download
+cache. mlrun's side also seeds pip, reads every installed file, and keeps what the record needs; it starts as a process
+of its own, interpreter and imports included. The last line is a ready environment, taken again in this process.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.timing import Case, in_turn, report
+from runner.environments.choice import Choice
+from runner.environments.plan import plan
+from runner.worker.codec import encode
+from runner.worker.environment import prepare
+from runner.worker.facts import Placement
+from runner.worker.files import canonical
+from runner.worker.objects import Objects
+from runner.worker.spec import RunSpec, Snapshot
+
+_PACKAGES = ("scikit-learn", "pandas")
+_GOAL = 1.5
+_WARM_ROUNDS = 20
+
+_PREPARE = """
+import sys
+from pathlib import Path
+from runner.worker.codec import decode
+from runner.worker.environment import prepare
+from runner.worker.facts import Placement
+from runner.worker.files import read_json
+from runner.worker.objects import Objects
+from runner.worker.spec import RunSpec
+root, given = Path(sys.argv[1]), read_json(Path(sys.argv[2]))
+placement = Placement(str(root), str(root / "cache"), uv=given["uv"], python=given["python"])
+prepare(RunSpec.from_json(given["spec"]), placement, Objects(root / "objects"), Path(given["project"]),
+        lambda line: None, scratch=root / "scratch", installer=given["installer"])
+"""
+
+
+def main() -> None:
+    """Measure and print; exit 1 where the goal is missed."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    assert uv is not None
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        project = root / "project"
+        project.mkdir()
+        (project / "requirements.txt").write_text("".join(f"{name}\n" for name in sys.argv[2:] or _PACKAGES))
+        planned = plan(project, Choice(), caller_environ={"PIP_CONFIG_FILE": "/dev/null"})
+        spec = RunSpec("bench", "main", (), "true", Snapshot("0" * 64, "directory"), planned.spec)
+        given = {"uv": uv, "python": sys.executable, "project": str(project), "installer": {}, "spec": encode(spec)}
+        (root / "given.json").write_bytes(canonical(given))
+        (root / "prepare.py").write_text(_PREPARE)
+        times = in_turn([Case("uv alone", _alone(uv, root)), Case("mlrun", _ours(root))], rounds)
+        print(report(times, "uv alone"))
+        print(f"{'mlrun, environment ready':28}{_warm(spec, uv, project, root) * 1000:10.1f}")
+        ratio = statistics.median(times["mlrun"]) / statistics.median(times["uv alone"])
+        print(f"goal: at most {_GOAL}; measured: {ratio:.2f}")
+        sys.exit(ratio > _GOAL)
+
+
+def _alone(uv: str, root: Path) -> list[str]:
+    script = (
+        'd=$(mktemp -d -p "$1"); cd "$d" && "$0" pip compile -q --format pylock.toml --generate-hashes --python "$2" '
+        '-o pylock.toml "$1/project/requirements.txt" >/dev/null && "$0" venv -q --python "$2" v '
+        '&& "$0" pip sync -q --python v/bin/python --link-mode copy pylock.toml'
+    )
+    return ["sh", "-c", script, uv, str(root), sys.executable]
+
+
+def _ours(root: Path) -> list[str]:
+    script = 'd=$(mktemp -d -p "$1"); PYTHONPATH="$3" "$2" "$1/prepare.py" "$d" "$1/given.json"'
+    here = str(Path(__file__).resolve().parents[1])
+    return ["sh", "-c", script, "sh", str(root), sys.executable, here]
+
+
+def _warm(spec: RunSpec, uv: str, project: Path, root: Path) -> float:
+    place = root / "warm"
+    placement = Placement(str(place), str(place / "cache"), uv=uv, python=sys.executable)
+    times = []
+    for _ in range(_WARM_ROUNDS):
+        start = time.perf_counter()
+        prepare(spec, placement, Objects(place), project, lambda _: None, scratch=place / "scratch", installer={})
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

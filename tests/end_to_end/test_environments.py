@@ -1,0 +1,117 @@
+"""Environments through the command line: locked at first use, kept, reused, renewed when asked."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Mlrun, Project
+
+PYTHON_ENV = "python_env.yaml"
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of wheels that pip's configuration names, and no index: nothing comes from the network."""
+    directory = tmp_path / "wheels"
+    directory.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(directory))
+    return directory
+
+
+def wheel(directory: Path, name: str, version: str, text: str = "") -> None:
+    """Write a wheel with one module that prints its version."""
+    info = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": f"VERSION = '{version}'\n{text}",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        for path, content in {**files, f"{info}/RECORD": record}.items():
+            archive.writestr(path, content)
+
+
+@pytest.fixture
+def tool(project: Project, wheels: Path) -> Project:
+    """A project that prints the version of the package it depends on."""
+    wheel(wheels, "tool", "1.0")
+    project.write(PYTHON_ENV, "dependencies: [tool]\n")
+    project.write("MLproject", "entry_points:\n  main: {command: 'python -c \"import tool; print(tool.VERSION)\"'}\n")
+    return project
+
+
+def test_an_unpinned_requirement_does_not_drift_by_itself(mlrun: Mlrun, tool: Project, wheels: Path):
+    assert mlrun("run", tool.path).ok().out == "1.0\n"
+    wheel(wheels, "tool", "2.0")
+    assert mlrun("run", tool.path).ok().out == "1.0\n"
+    assert mlrun("run", tool.path, "--upgrade").ok().out == "2.0\n"
+    assert mlrun("run", tool.path).ok().out == "2.0\n"
+    first = mlrun("list", "--json").json["runs"][-1]["id"]
+    assert mlrun("rerun", first).ok().out == "1.0\n"
+
+
+def test_the_record_names_packages_with_their_hashes(mlrun: Mlrun, tool: Project):
+    mlrun("run", tool.path).ok()
+    environment = mlrun.show()["environment"]
+    [package] = [p for p in environment["packages"] if p["name"] == "tool"]
+    assert package["version"] == "1.0"
+    assert len(package["digests"][0]["sha256"]) == 64
+    assert environment["interpreter"]["version"]
+    assert environment["lock"]
+
+
+def test_the_environment_is_reused_and_an_edited_one_is_not(mlrun: Mlrun, tool: Project, home: Path):
+    mlrun("run", tool.path).ok()
+    mlrun("run", tool.path).ok()
+    assert mlrun.show()["environment"]["reused"] is True
+    [module] = (home / "cache").rglob("site-packages/tool.py")
+    module.write_text("VERSION = 'edited'\n")
+    said = mlrun("run", tool.path).ok()
+    assert said.out == "1.0\n"
+    assert mlrun.show()["environment"]["reused"] is False
+
+
+def test_lock_is_written_into_the_project_and_used(mlrun: Mlrun, tool: Project, wheels: Path, home: Path):
+    mlrun("lock", tool.path).ok()
+    assert (tool.path / "pylock.mlrun.toml").read_text().count("tool") >= 1
+    wheel(wheels, "tool", "2.0")
+    shutil.rmtree(home / "cache")
+    assert mlrun("run", tool.path).ok().out == "1.0\n"
+    assert mlrun.show()["environment"]["lock_origin"] == "project"
+    mlrun("lock", tool.path, "--upgrade").ok()
+    assert mlrun("run", tool.path).ok().out == "2.0\n"
+
+
+def test_a_swapped_wheel_is_refused_on_a_rerun(mlrun: Mlrun, tool: Project, wheels: Path, home: Path):
+    mlrun("run", tool.path).ok()
+    shutil.rmtree(home / "cache")
+    wheel(wheels, "tool", "1.0", "import os\n")
+    said = mlrun("rerun", "latest", UV_CACHE_DIR=str(home / "other-uv-cache"))
+    assert said.code == 125
+    assert "hash" in said.err.lower()
+
+
+def test_a_package_that_cannot_be_had_fails_the_run_in_preparation(mlrun: Mlrun, tool: Project):
+    tool.write(PYTHON_ENV, "dependencies: [no-such-thing-at-all]\n")
+    said = mlrun("run", tool.path)
+    assert said.code == 125
+    assert "no-such-thing-at-all" in said.err
+    record = mlrun.show()
+    assert (record["run"]["status"], record["result"]["reason"]) == ("failed", "prepare")
+
+
+def test_conda_and_containers_are_refused_in_one_line(mlrun: Mlrun, project: Project):
+    project.write("MLproject", "conda_env: conda.yaml\nentry_points:\n  main: {command: 'python -V'}\n")
+    project.write("conda.yaml", "dependencies: [python=3.11, numpy, {pip: []}]\n")
+    said = mlrun("run", project.path)
+    assert said.code == 125
+    assert "conda" in said.err
+    assert "--env-manager virtualenv" in said.err
+    project.write("MLproject", "docker_env: {image: python}\nentry_points:\n  main: {command: 'python -V'}\n")
+    said = mlrun("run", project.path)
+    assert said.code == 125
+    assert "container" in said.err

@@ -10,6 +10,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import ElasticNet
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--alpha", type=float, required=True)
@@ -17,9 +19,11 @@ parser.add_argument("--l1-ratio", type=float, required=True)
 parser.add_argument("--seed", type=int, required=True)
 args = parser.parse_args()
 
-data, target = load_diabetes(return_X_y=True, as_frame=True)
+data, target = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 x_train, x_test, y_train, y_test = train_test_split(data, target, random_state=args.seed)
-model = ElasticNet(alpha=args.alpha, l1_ratio=args.l1_ratio, random_state=args.seed).fit(x_train, y_train)
+model = make_pipeline(
+    StandardScaler(), ElasticNet(alpha=args.alpha, l1_ratio=args.l1_ratio, random_state=args.seed)
+).fit(x_train, y_train)
 predicted = model.predict(x_test)
 
 scores = {
@@ -34,6 +38,7 @@ with open(os.environ.get("MLRUN_METRICS", os.devnull), "a") as metrics:
         metrics.write(json.dumps({"name": name, "value": float(value), "step": 0}) + "\n")
 
 Path("model").mkdir(exist_ok=True)
-coefficients = pd.Series(model.coef_, index=data.columns, name="coefficient")
+net = model[-1]
+coefficients = pd.Series(net.coef_, index=data.columns, name="coefficient")
 coefficients.to_csv("model/coefficients.csv", index_label="feature")
-Path("model/intercept.json").write_text(json.dumps({"intercept": float(model.intercept_)}) + "\n")
+Path("model/intercept.json").write_text(json.dumps({"intercept": float(net.intercept_)}) + "\n")

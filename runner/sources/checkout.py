@@ -7,7 +7,6 @@ import posixpath
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import SourceError
@@ -16,6 +15,7 @@ from runner.sources.git import ask, configuration, inside, succeed, without_filt
 from runner.sources.uri import GIT_SCHEMES, strip_userinfo
 from runner.worker.facts import Gap, Submodule
 from runner.worker.tools import Finished
+from runner.worker.values import dataclass
 
 _DEEPEST = 16  # submodules in submodules: more is a repository that contains itself
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://[^-]|[^-/:][^/:]*:(?!:|//)[^-]|/")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import SourceError
 from runner.sources import worktree
 from runner.sources.uri import Location, parse, strip_userinfo
 from runner.worker.facts import Gap, Submodule
+from runner.worker.values import dataclass
 
 Say = Callable[[str], None]
 

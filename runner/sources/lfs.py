@@ -7,13 +7,13 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.sources import credentials, trees
 from runner.sources.git import ask, inside, last_words, talk
 from runner.worker.facts import Gap
 from runner.worker.objects import clone_or_copy
+from runner.worker.values import dataclass
 
 PATHSPEC = ":(top,attr:filter=lfs)"
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")

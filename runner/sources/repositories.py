@@ -7,7 +7,6 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import SourceError
@@ -15,6 +14,7 @@ from runner.sources import credentials, trees
 from runner.sources.git import inside, last_words, talk
 from runner.sources.uri import strip_userinfo
 from runner.worker.tools import Finished
+from runner.worker.values import dataclass
 
 _FULL_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT_SHA = re.compile(r"[0-9a-fA-F]{4,64}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from runner.errors import SourceError
+from runner.worker.values import dataclass
 
 GIT_SCHEMES = ("https", "http", "ssh", "git", "file", "git+ssh", "ssh+git")
 _FORMS = "a directory, a git URL (https, ssh, file, user@host:path) or a .zip, each with an optional #subdirectory"

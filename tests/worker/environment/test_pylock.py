@@ -6,6 +6,8 @@ import pytest
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import pylock
+from runner.worker.environment.installed import packages
+from runner.worker.facts import Package
 from runner.worker.spec import Interpreter
 
 _LOCK = b"""lock-version = "1.0"
@@ -121,3 +123,15 @@ def test_nothing_to_install_is_nothing() -> None:
 def test_what_is_no_lock_is_refused(lock: bytes) -> None:
     with pytest.raises(EnvironmentBuildError):
         pylock.read(lock)
+
+
+def test_the_version_that_is_installed_is_the_one_that_is_named(tmp_path: Path) -> None:
+    info = tmp_path / "lib" / "python3.11" / "site-packages" / "a-2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Name: A\nVersion: 2\n")
+    (info / "WHEEL").write_text("Tag: py3-none-any\n")
+    lock = [
+        pylock.Locked("a", version, (pylock.Artifact(f"a-{version}-py3-none-any.whl", None, version * 2),))
+        for version in ("2", "1")
+    ]
+    assert packages(tmp_path, lock) == (Package("A", "2", ("22",)),)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import FormatError
+from runner.worker.values import dataclass
 
 BASES = frozenset({"declared", "observed", "traced", "inferred"})  # how a fact is known
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from runner.worker.facts import Files, Gap, InstalledEnvironment, Outcome, Reque
 from runner.worker.files import read_json
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from runner.records.basics import Digest, require
 from runner.records.results import Input, Log, Metrics, Output, Result
 from runner.records.setting import Code, EntryPoint, Environment, Execution, Platform
 from runner.worker.facts import Actor, Gap
 from runner.worker.spec import Parameter
+from runner.worker.values import dataclass
 
 VERSION = 1
 STATUSES = frozenset(

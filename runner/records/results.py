@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from runner.records.basics import BASES, Digest, Number, require, require_number
 from runner.worker.facts import Failure, Usage
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from runner.records.basics import Digest
 from runner.worker.facts import Gpu, Submodule
 from runner.worker.spec import Resources
+from runner.worker.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import os
 import re
 import time
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from runner.store import layout, locks
 from runner.worker.facts import Outcome, Request
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import look
+from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     from runner.store.store import Store

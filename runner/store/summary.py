@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any
 
 from runner.errors import MlrunError
@@ -14,6 +14,7 @@ from runner.worker.files import Json, read_json
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.state import PLANNED, PREPARING, RUNNING, SUBMITTED
+from runner.worker.values import dataclass
 
 DAMAGED = "damaged"  # its files cannot be read: it is listed, so that it can be looked at and removed
 Output = tuple[str, str]  # sha256, path

@@ -6,11 +6,12 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from runner.errors import UsageError
 from runner.store.summary import DAMAGED, Output, Summary
+from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     import sqlite3

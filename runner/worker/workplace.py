@@ -43,7 +43,9 @@ def set_up(run: RunDirectory, spec: RunSpec, placement: Placement, objects: Obje
     root = run.work if placement.root is None else Path(placement.root)
     project = root / spec.snapshot.subdirectory
     if placement.root is None:
-        for each in spec.inputs:
+        named = {each.name for each in spec.inputs}
+        observed = (Input(path, path) for path in placement.inputs if path not in named)  # by the run that is repeated
+        for each in (*spec.inputs, *observed):
             _bring(each, placement.inputs.get(each.name), project, root, say)
         project.mkdir(parents=True, exist_ok=True)  # a snapshot holds no empty directory
     if not project.is_dir():

@@ -16,8 +16,8 @@ from runner.worker.facts import FileFact, InstalledEnvironment, Placement, Sourc
 from runner.worker.hashing import sha256_of
 from runner.worker.inputs import hash_declared
 from runner.worker.spec import Input, Interpreter
-from runner.worker.workplace import Workplace
-from tests.store.runs import a_run, a_snapshot, a_spec, end, seen
+from runner.worker.workplace import Workplace, set_up
+from tests.store.runs import a_run, a_snapshot, a_spec, end, everything_below, seen
 
 INTERPRETER = Interpreter("/usr/bin/python3", "3.11.7", "cpython", "cpython-311", "cp311", "main", "linux", "ab" * 32)
 
@@ -198,6 +198,16 @@ def test_many_observed_inputs_that_are_gone_are_summed_up(store, project):
     notes = [each.note for each in checked(store, run).values() if each.note]
     assert len(notes) == 6
     assert notes[-1] == "45 more files that were there are missing or have changed"
+
+
+def test_a_fresh_directory_gets_the_observed_inputs_that_are_what_they_were(store, project):
+    run = ran(store, project, observed=("cache/c.bin", "data/a.csv"))
+    (project / "data/a.csv").write_text("changed")
+    inputs = {each.name: each.place for each in checked(store, run).values() if each.usable}
+    again = a_run(store, spec=pinned_spec(run))
+    set_up(again, pinned_spec(run), Placement("", "", inputs=inputs), store.objects, print)
+    assert everything_below(again.work) == {"train.py", "cache", "cache/c.bin"}
+    assert (again.work / "cache/c.bin").read_bytes() == b"3"
 
 
 def test_traced_inputs_are_needed(store, project):

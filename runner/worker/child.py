@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Optional
 
 from runner.errors import MlrunError
 from runner.worker import signals
@@ -43,14 +43,21 @@ class Held:
         os.waitpid(self.pid, 0)
 
 
-def fork(argv: Sequence[str], cwd: Path, environ: Environ, stdout: Path, stderr: Path) -> Held:
-    """Fork a child that leads a session and a process group of its own and writes straight to its logs."""
-    logs = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600) for path in (stdout, stderr)]
+def fork(
+    argv: Sequence[str], cwd: Path, environ: Environ, outputs: tuple[Path, Path], keep: Optional[int] = None
+) -> Held:
+    """Fork a child that leads a session and a process group of its own and writes straight to its logs.
+
+    ``outputs`` are those of stdout and stderr; the descriptor ``keep`` stays open in the command.
+    """
+    logs = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600) for path in outputs]
     gate, opener = os.pipe()
     complaint, complain = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(opener)
+        if keep is not None:
+            os.set_inheritable(keep, True)
         _become([word.encode("utf-8", "surrogateescape") for word in argv], cwd, environ, (gate, complain, *logs))
     for descriptor in (gate, complain, *logs):
         os.close(descriptor)

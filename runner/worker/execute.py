@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Optional
 
 from runner.errors import BackendError, StoreError
-from runner.worker import child, kin, memory, neighbours, outputs, surroundings
+from runner.worker import child, environment, kin, memory, neighbours, outputs, surroundings
 from runner.worker.clock import now
 from runner.worker.facts import Failure, Files, Gap, Log, Outcome, Start
 from runner.worker.hashing import sha256_of_file
@@ -101,7 +101,14 @@ def _name(number: int) -> str:
 
 def _run(job: Job, prepared: Prepared, signals: Signals) -> Ended:
     project = prepared.workplace.project
-    held = child.fork(prepared.argv, project, prepared.environ, job.run.stdout, job.run.stderr)
+    logs = (job.run.stdout, job.run.stderr)
+    # The command holds its environment by itself too: it may outlive us, and nobody may remove it under its feet.
+    with environment.hold(prepared.installed) as hold:
+        held = child.fork(prepared.argv, project, prepared.environ, logs, hold)
+        return _watch(job, prepared, signals, held)
+
+
+def _watch(job: Job, prepared: Prepared, signals: Signals, held: child.Held) -> Ended:
     try:
         _record_start(job, prepared, held.pid)
         kin.adopt_orphans()

@@ -1,12 +1,16 @@
 """Environments through the command line: locked at first use, kept, reused, renewed when asked."""
 
+import json
+import os
 import shutil
+import signal
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Mlrun, Project
+from runner.worker.environment import remove, shelved
+from tests.end_to_end.conftest import Mlrun, Project, until
 
 PYTHON_ENV = "python_env.yaml"
 
@@ -115,3 +119,16 @@ def test_conda_and_containers_are_refused_in_one_line(mlrun: Mlrun, project: Pro
     said = mlrun("run", project.path)
     assert said.code == 125
     assert "container" in said.err
+
+
+def test_a_running_command_holds_its_environment(mlrun: Mlrun, tool: Project, home: Path):
+    tool.write("MLproject", "entry_points:\n  main: {command: 'echo ready; sleep 60; python -c \"import tool\"'}\n")
+    run = mlrun("run", tool.path, "--detach").ok().out.strip()
+    until(lambda: mlrun("logs", run).out == "ready\n")
+    [shelved_one] = shelved(home / "cache")
+    assert remove(home / "cache", shelved_one.key) is False
+    worker = json.loads((home / "store/runs" / run / "start.json").read_text())["worker"]["pid"]
+    os.kill(worker, signal.SIGKILL)
+    assert remove(home / "cache", shelved_one.key) is False  # the orphan holds it still
+    mlrun("cancel", run).ok()
+    assert remove(home / "cache", shelved_one.key) is True

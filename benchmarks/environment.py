@@ -18,7 +18,7 @@ from benchmarks.timing import Case, in_turn, report
 from runner.environments.choice import Choice
 from runner.environments.plan import plan
 from runner.worker.codec import encode
-from runner.worker.environment import prepare
+from runner.worker.environment.prepare import prepare
 from runner.worker.facts import Placement
 from runner.worker.files import canonical
 from runner.worker.objects import Objects
@@ -32,7 +32,7 @@ _PREPARE = """
 import sys
 from pathlib import Path
 from runner.worker.codec import decode
-from runner.worker.environment import prepare
+from runner.worker.environment.prepare import prepare
 from runner.worker.facts import Placement
 from runner.worker.files import read_json
 from runner.worker.objects import Objects

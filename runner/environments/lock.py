@@ -10,7 +10,8 @@ from pathlib import Path
 from runner.environments.choice import Choice
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError, StoreError
-from runner.worker.environment import locking, prepare_lock
+from runner.worker.environment import locking
+from runner.worker.environment.prepare import prepare_lock
 from runner.worker.facts import Placement
 from runner.worker.files import replace as rewrite
 from runner.worker.objects import Objects

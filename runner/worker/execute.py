@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Optional
 
 from runner.errors import BackendError, StoreError
-from runner.worker import child, environment, kin, memory, neighbours, outputs, surroundings
+from runner.worker import child, kin, memory, neighbours, outputs, surroundings
 from runner.worker.clock import now
+from runner.worker.environment.shelf import hold
 from runner.worker.facts import Failure, Files, Gap, Log, Outcome, Start
 from runner.worker.hashing import sha256_of_file
 from runner.worker.host import host_facts
@@ -103,8 +104,8 @@ def _run(job: Job, prepared: Prepared, signals: Signals) -> Ended:
     project = prepared.workplace.project
     logs = (job.run.stdout, job.run.stderr)
     # The command holds its environment by itself too: it may outlive us, and nobody may remove it under its feet.
-    with environment.hold(prepared.installed) as hold:
-        held = child.fork(prepared.argv, project, prepared.environ, logs, hold)
+    with hold(prepared.installed) as descriptor:
+        held = child.fork(prepared.argv, project, prepared.environ, logs, descriptor)
         return _watch(job, prepared, signals, held)
 
 

@@ -87,9 +87,9 @@ def prepare(job: Job) -> Prepared:
 
 
 def _install(job: Job, workplace: Workplace, credentials: Mapping[str, str]) -> InstalledEnvironment:
-    from runner.worker import environment
+    from runner.worker.environment.prepare import prepare as prepare_environment
 
-    installed = environment.prepare(
+    installed = prepare_environment(
         job.spec,
         job.placement,
         job.objects,

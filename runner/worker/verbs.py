@@ -33,7 +33,8 @@ def _start(words: Sequence[str]) -> int:
 
 def _wait(words: Sequence[str]) -> int:
     """Be ready, and start the run whose directory comes on a descriptor; if none comes, nothing has happened."""
-    from runner.worker import environment, execute, prepare, start
+    from runner.worker import execute, prepare, start
+    from runner.worker.environment import prepare as environment
 
     del environment, execute, prepare  # imported while the near side still plans
     with os.fdopen(int(words[0]), "rb") as stream:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.worker.environment import prepare
+from runner.worker.environment.prepare import prepare
 from runner.worker.facts import InstalledEnvironment, Placement
 from runner.worker.objects import Objects
 from runner.worker.spec import EnvironmentSpec, RunSpec, Snapshot

@@ -183,7 +183,7 @@ from pathlib import Path
 sys.addaudithook(lambda event, args: started.append(event) if event in ("subprocess.Popen", "os.posix_spawn") else None)
 started = []
 sys.path[:0] = {sys.path!r}
-from runner.worker.environment import prepare
+from runner.worker.environment.prepare import prepare
 from runner.worker.facts import Placement
 from runner.worker.files import read_json
 from runner.worker.objects import Objects

@@ -13,7 +13,7 @@ import pytest
 
 from runner.errors import EnvironmentBuildError, StoreError
 from runner.worker.codec import encode
-from runner.worker.environment import hold, prune, remove, shelved, verify
+from runner.worker.environment.shelf import hold, prune, remove, shelved, verify
 
 from .conftest import Host, module_of
 
@@ -22,7 +22,7 @@ import json, sys
 from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[1])
 from runner.worker.codec import decode
-from runner.worker.environment import prepare
+from runner.worker.environment.prepare import prepare
 from runner.worker.facts import Placement
 from runner.worker.objects import Objects
 from runner.worker.spec import RunSpec

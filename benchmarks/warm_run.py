@@ -86,6 +86,7 @@ def _dvc(scratch: Path, bin_: Path) -> Case:
 
 def _guild(scratch: Path, bin_: Path) -> Case:
     where = project(scratch / "guild")
+    (scratch / "guild-home").mkdir()
     env = _path(bin_, GUILD_HOME=str(scratch / "guild-home"))
     return Case("guild run", [str(bin_ / "guild"), "run", "-y", "nothing.py"], where, env)
 

@@ -63,6 +63,10 @@ class LocalBackend:
         with contextlib.suppress(OSError):
             self._ready = _Ready(foreground)
 
+    def dismiss(self) -> None:
+        """Let the worker go that was to be ready: no run comes."""
+        self._ready = None
+
     def _launch(self, run: RunDirectory, launch: Launch) -> int:
         ready, self._ready = self._ready, None
         if ready is not None and ready.serves(launch) and ready.hand_over(run):

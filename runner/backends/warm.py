@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from runner.backends import registry
 from runner.backends.backend import Backend
 
@@ -13,3 +16,15 @@ def warmed(name: str, *, foreground: bool) -> Backend:
     if warm is not None:
         warm(foreground=foreground)
     return backend
+
+
+@contextmanager
+def dismissed_on_error(backend: Backend) -> Iterator[None]:
+    """Tell a backend that got ready when no run comes after all."""
+    try:
+        yield
+    except BaseException:
+        dismiss = getattr(backend, "dismiss", None)
+        if dismiss is not None:
+            dismiss()
+        raise

@@ -59,7 +59,7 @@ def say_end(session: Session, record: Any) -> None:
     session.say(f"{click.style(mark, fg=color)} {identity}{name} {run['status']}{took}{_reason(result)}")
     error = result.get("error")
     if error:
-        session.refuse(error["message"], error.get("hint", ""), 0)
+        session.complain(error["message"], error.get("hint", ""))
 
 
 def _reason(result: dict[str, Any]) -> str:

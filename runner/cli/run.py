@@ -46,7 +46,7 @@ _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 @click.option("-c", "--backend-config", metavar="JSON", help="Configuration of the backend: JSON, or a .json file.")
 @click.option("--on", "host", metavar="HOST", help="The machine to run on; `local` is this one.")
 @click.option("--isolated", is_flag=True, help="Work in a fresh directory made from the snapshot, not in place.")
-@click.option("-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record.")
+@click.option("-m", "--message", "why", default="", show_default=False, metavar="WHY", help="Why this run is made; kept in its record.")
 @click.option("--run-name", default="", metavar="NAME", help="A name to find the run by.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=assignment, help="A label; repeatable.")
 @click.option("--experiment-name", metavar="NAME", help="The experiment the run belongs to.")
@@ -92,7 +92,7 @@ def run(session: Session, /, **options: Any) -> None:
     from runner.cli.live import carry_through, launched
     from runner.flow.start import start
 
-    started = start(ask, store, session.detail, foreground=not options["detach"], backend=backend)
+    started = start(ask, store, session.say, foreground=not options["detach"], backend=backend)
     if options["detach"]:
         launched(session, started)
         return

@@ -51,10 +51,14 @@ class Session:
         """Say what is wrong, and after a blank line what to do; return the exit code."""
         if self.json:
             self.emit(error={"message": printable(message), "hint": printable(hint)})
+        self.complain(message, hint)
+        return code
+
+    def complain(self, message: str, hint: str) -> None:
+        """Say what is wrong and what to do, in talk alone: what went to stdout tells it already."""
         _print_talk(click.style("error: ", fg="red", bold=True) + printable(message))
         if hint:
             _print_talk("\n" + click.style("hint: ", fg="cyan") + printable(hint))
-        return code
 
     def crash(self, error: Exception, argv: Sequence[str]) -> int:
         """Write a log that is ready for an issue, and say in one line where it is."""

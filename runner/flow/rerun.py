@@ -11,7 +11,7 @@ from dataclasses import field, replace
 from pathlib import Path
 
 from runner.backends.backend import Backend, Launch
-from runner.backends.warm import warmed
+from runner.backends.warm import dismissed_on_error, warmed
 from runner.errors import ProjectError
 from runner.flow.ask import Labels, Say
 from runner.flow.prepare import Prepared, find_uv, secret_values
@@ -86,7 +86,7 @@ def start_again(
 ) -> Started:
     """Launch a re-run of ``past``."""
     backend = backend or warmed(ask.backend, foreground=foreground)
-    with store.writing():
+    with dismissed_on_error(backend), store.writing():
         again = prepare_again(past, ask, store)
         for item in again.inputs:
             if item.note:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner import __version__
 from runner.backends.backend import Backend, Launch, Ticket
-from runner.backends.warm import warmed
+from runner.backends.warm import dismissed_on_error, warmed
 from runner.flow.actor import actor
 from runner.flow.ask import Ask, Labels, Say
 from runner.flow.prepare import Prepared, prepare
@@ -41,7 +41,7 @@ def start(ask: Ask, store: Store, say: Say, *, foreground: bool = True, backend:
     ``backend`` is the one that ``ask`` names, where the caller had it get ready already.
     """
     backend = backend or warmed(ask.backend, foreground=foreground)
-    with store.writing(), prepare(ask, store, say) as prepared:
+    with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
         for warning in prepared.warnings:
             say(f"warning: {warning}")
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)

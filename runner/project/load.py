@@ -156,7 +156,8 @@ def _check_exists(
 ) -> None:
     if choice.path and isinstance(items, dict) and not (directory / choice.path).exists():
         message = f"there is no file {choice.path!r} in the project"
-        hint = did_you_mean(choice.path, [n for n in names_in(directory) if n.endswith((".yaml", ".yml"))])
+        near = did_you_mean(choice.path, [n for n in names_in(directory) if n.endswith((".yaml", ".yml"))])
+        hint = near or "create it, or correct the path: it is relative to the MLproject"
         node = find(items, choice.key)
         key = f"{prefix}{choice.key}"
         line = None if node is None else node.line

@@ -32,7 +32,6 @@ _PATIENCE = 30.0  # seconds to wait for another process's lock
 _ATTEMPTS = 3  # another process may put a new file in place between two of ours
 _BATCH = 1000  # runs entered in one transaction, while a whole store is read
 _MANY = 2000  # runs that take long enough to read for a word
-_MTIME = "SELECT value FROM meta WHERE key = 'mtime'"
 
 
 class Index:
@@ -45,6 +44,11 @@ class Index:
         self._say = say
         self._memory: sqlite3.Connection | None = None  # where the file cannot be used
         self._lock = threading.RLock()
+
+    def __del__(self) -> None:
+        """Close what is kept in memory: Python 3.13 warns of a connection that is left to itself."""
+        if self._memory is not None:
+            self._memory.close()
 
     def query(
         self, wanted: Filter | None = None, sort: str = "created", limit: int | None = None, *, reverse: bool = False
@@ -117,13 +121,13 @@ class Index:
 
         def change(database: sqlite3.Connection) -> None:
             nonlocal done
-            right = _known_mtime(database) == self._mtime()
+            right = tables.known_mtime(database) == self._mtime()
             enter(database)
             if not done:
                 act()
                 done = True
             if right:
-                _remember(database, self._mtime())
+                tables.remember(database, self._mtime())
 
         self._tell(change)
         if not done:
@@ -155,14 +159,14 @@ class Index:
         for _attempt in range(_ATTEMPTS):
             inode = self._inode()
             try:
-                with self._connected() as database, _transaction(database):
+                with self._connected() as database, tables.transaction(database):
                     change(database)
             except sqlite3.Error as error:
                 if _is_damage(error) and self._renew(inode):
                     continue
             break
         if self._memory is not None:
-            with self._lock, _transaction(self._memory):
+            with self._lock, tables.transaction(self._memory):
                 change(self._memory)
 
     @contextlib.contextmanager
@@ -185,29 +189,29 @@ class Index:
         for identity in tables.damaged(database):  # perhaps they were still being copied here
             self._mend(database, identity)
         before = self._mtime()
-        if _known_mtime(database) == before:
+        if tables.known_mtime(database) == before:
             return
         present = self._present()
         known = tables.ids(database)
         self._enter(database, sorted(present - known))
-        with _transaction(database):
+        with tables.transaction(database):
             # A run made since the directory was listed is in the index and not in the list.
             tables.remove(database, [name for name in known - present if not (self._runs / name).exists()])
-            _remember(database, before)
+            tables.remember(database, before)
 
     def _enter(self, database: sqlite3.Connection, identities: list[str]) -> None:
         if self._say is not None and len(identities) > _MANY:
             self._say(f"reading {len(identities):,} runs into the index")
         for first in range(0, len(identities), _BATCH):
             rows = [read(RunDirectory(self._runs / name)) for name in identities[first : first + _BATCH]]
-            with _transaction(database):
+            with tables.transaction(database):
                 for summary, outputs in rows:
                     tables.add(database, summary, outputs)
 
     def _mend(self, database: sqlite3.Connection, identity: str) -> None:
         summary, outputs = read(RunDirectory(self._runs / identity))
         if summary.status != DAMAGED:
-            with _transaction(database):
+            with tables.transaction(database):
                 tables.put(database, summary, outputs)
 
     def _renew(self, inode: int | None) -> bool:
@@ -231,7 +235,7 @@ class Index:
         with contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as database:
             database.execute("PRAGMA journal_mode = OFF")
             database.execute("PRAGMA synchronous = OFF")
-            _make_tables(database)
+            tables.make(database)
             self._catch_up(database)
         with aside.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -251,7 +255,7 @@ class Index:
             except sqlite3.Error:
                 memory.close()
                 memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-                _make_tables(memory)
+                tables.make(memory)
             self._memory = memory
         return self._memory
 
@@ -273,31 +277,6 @@ class Index:
             return self._path.stat().st_ino
         except OSError:
             return None
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
-
-
-def _make_tables(database: sqlite3.Connection) -> None:
-    for statement in tables.TABLES:
-        database.execute(statement)
-
-
-def _known_mtime(database: sqlite3.Connection) -> int | None:
-    row = database.execute(_MTIME).fetchone()
-    return None if row is None else row[0]
-
-
-def _remember(database: sqlite3.Connection, mtime: int) -> None:
-    database.execute("INSERT OR REPLACE INTO meta VALUES ('mtime', ?)", (mtime,))
 
 
 def _is_damage(error: Exception) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,35 @@ class Producer:
     run: str
     path: str
     created: str
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Make all changes or none; no other process writes meanwhile."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+def make(database: sqlite3.Connection) -> None:
+    """Make the tables of an empty file."""
+    for statement in TABLES:
+        database.execute(statement)
+
+
+def known_mtime(database: sqlite3.Connection) -> int | None:
+    """Return the mtime of the runs directory, in ns, for which the tables are right."""
+    row = database.execute("SELECT value FROM meta WHERE key = 'mtime'").fetchone()
+    return None if row is None else row[0]
+
+
+def remember(database: sqlite3.Connection, mtime: int) -> None:
+    """Keep the mtime for which the tables are right."""
+    database.execute("INSERT OR REPLACE INTO meta VALUES ('mtime', ?)", (mtime,))
 
 
 def put(database: sqlite3.Connection, summary: Summary, outputs: Iterable[Output]) -> None:

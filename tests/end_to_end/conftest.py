@@ -113,21 +113,28 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(autouse=True)
-def no_process_stays(tmp_path: Path) -> Iterator[None]:
-    """End, and report, whatever a test's runs left behind."""
+def no_process_stays() -> Iterator[None]:
+    """End, and report, whatever a test's runs left behind; a worker may take a moment to go after its outcome."""
     yield
-    home = os.environ["MLRUN_HOME"].encode()
-    left = []
-    for entry in Path("/proc").glob("[0-9]*") if Path("/proc").exists() else []:
-        try:
-            environ = (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if b"MLRUN_HOME=" + home in environ.split(b"\0") and int(entry.name) != os.getpid():
-            left.append((int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ")))
+    mark = b"MLRUN_HOME=" + os.fsencode(os.environ["MLRUN_HOME"])
+    end = time.monotonic() + 5
+    while (left := _living(mark)) and time.monotonic() < end:
+        time.sleep(0.02)
     for pid, _ in left:
         os.kill(pid, signal.SIGKILL)
     assert not left
+
+
+def _living(mark: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environ, command = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if mark in environ.split(b"\0") and int(entry.name) != os.getpid():
+            found.append((int(entry.name), command.replace(b"\0", b" ")))
+    return found
 
 
 def until(true: Any, seconds: float = 20) -> Any:
@@ -138,4 +145,4 @@ def until(true: Any, seconds: float = 20) -> Any:
         if value:
             return value
         time.sleep(0.02)
-    raise AssertionError("it never came true")
+    return pytest.fail(f"it never came true in {seconds} s")

@@ -1,6 +1,7 @@
 """The Python API: the shape of `mlflow.projects.run` and its SubmittedRun."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,6 @@ def test_rerun_and_verdict(project: Project):
 
 
 def test_nothing_is_changed_in_this_process(project: Project):
-    before = (dict(os.environ), os.getcwd())
+    before = (dict(os.environ), Path.cwd())
     runner.run(str(project.path), env_manager="local")
-    assert (dict(os.environ), os.getcwd()) == before
+    assert (dict(os.environ), Path.cwd()) == before

@@ -57,7 +57,7 @@ def test_another_parameter_gives_different_and_names_it(mlrun: Mlrun, copier: Pr
     verdict = said.json["verdict"]
     assert verdict["kind"] == "different"
     assert [d["name"] for d in verdict["differences"]] == ["out.txt"]
-    assert ["n"] == [d["name"] for d in verdict["causes"] if d["what"] == "parameter"]
+    assert [d["name"] for d in verdict["causes"] if d["what"] == "parameter"] == ["n"]
     assert mlrun("rerun", "latest", "-P", "n=x").code == 125
 
 

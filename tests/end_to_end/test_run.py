@@ -157,7 +157,8 @@ def test_a_run_outlives_its_command_line(mlrun: Mlrun, project: Project, number:
 def test_a_detached_run_is_followed_waited_for_and_cancelled(mlrun: Mlrun, project: Project):
     project.write(
         "MLproject",
-        "entry_points:\n  main: {command: 'for i in 1 2 3; do echo $i; sleep 0.2; done'}\n  long: {command: sleep 300}\n",
+        "entry_points:\n  main: {command: 'for i in 1 2 3; do echo $i; sleep 0.2; done'}\n"
+        "  long: {command: sleep 300}\n",
     )
     run = mlrun("run", project.path, "--env-manager", "local", "--detach").ok().out.strip()
     assert mlrun("logs", "-f", run).ok().out == "1\n2\n3\n"
@@ -221,7 +222,8 @@ def test_many_runs_of_one_project_at_once(mlrun: Mlrun, project: Project):
 def test_a_nested_run_names_its_parent(mlrun: Mlrun, project: Project):
     project.write(
         "MLproject",
-        "entry_points:\n  main: {command: 'mlrun run . -e inner --env-manager local'}\n  inner: {command: echo inner}\n",
+        "entry_points:\n  main: {command: 'mlrun run . -e inner --env-manager local'}\n"
+        "  inner: {command: echo inner}\n",
     )
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     assert mlrun("run", project.path, "--env-manager", "local", PATH=path).ok().out == "inner\n"
@@ -230,10 +232,10 @@ def test_a_nested_run_names_its_parent(mlrun: Mlrun, project: Project):
 
 
 def test_metrics_reach_the_record(mlrun: Mlrun, project: Project):
-    line = '{"name": "rmse", "value": 0.25, "step": 3}'
+    line = '{{"name": "rmse", "value": 0.25, "step": 3}}'
     project.write(
         "MLproject",
-        f"entry_points:\n  main:\n    command: |\n      echo '{line.replace('{', '{{').replace('}', '}}')}' >> $MLRUN_METRICS\n",
+        f"entry_points:\n  main:\n    command: |\n      echo '{line}' >> $MLRUN_METRICS\n",
     )
     mlrun("run", project.path, "--env-manager", "local").ok()
     assert mlrun("list", "--columns", "metrics.rmse").ok().out.split() == ["METRICS.RMSE", "0.25"]

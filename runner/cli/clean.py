@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from runner.cli.options import common
@@ -35,14 +37,20 @@ def rm(session: Session, run_ids: tuple[str, ...], yes: bool) -> None:
         if not state.ended:
             message = f"the run {short(run.id)} is {state.name}"
             raise UsageError(message, hint=f"`mlrun cancel {short(run.id)}` ends it")
-    if not yes and not session.json:
-        names = ", ".join(short(run.id) for run in runs)
-        click.confirm(f"remove {names} for good?", abort=True, err=True)
+    if not yes:
+        _confirm(", ".join(short(run.id) for run in runs))
     for run in runs:
         store.remove(run)
     if session.json:
         session.emit(removed=[run.id for run in runs])
     session.say(f"removed {len(runs)} run{'s' * (len(runs) != 1)}")
+
+
+def _confirm(names: str) -> None:
+    if not sys.stdin.isatty():
+        message = f"nobody is here to be asked whether {names} may go"
+        raise UsageError(message, hint="`mlrun rm -y` removes without asking")
+    click.confirm(f"remove {names} for good?", abort=True, err=True)
 
 
 @click.command()

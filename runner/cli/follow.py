@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -16,11 +18,11 @@ from runner.cli.sink import TerminalSink
 @click.command()
 @run_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends; Ctrl-C ends the following alone.")
-@click.option("--stdout", "only", flag_value="stdout", help="The standard output alone.")
-@click.option("--stderr", "only", flag_value="stderr", help="The standard error alone.")
+@click.option("--stdout", "out", is_flag=True, help="The standard output alone.")
+@click.option("--stderr", "err", is_flag=True, help="The standard error alone.")
 @common
 @click.pass_obj
-def logs(session: Session, run_id: str, follow: bool, only: str | None) -> None:
+def logs(session: Session, run_id: str, follow: bool, out: bool, err: bool) -> None:
     """Print what a run's command printed: its stdout to stdout, its stderr to stderr.
 
     \b
@@ -31,17 +33,29 @@ def logs(session: Session, run_id: str, follow: bool, only: str | None) -> None:
     """
     store = session.store
     run = store.find(run_id)
+    every = {"stdout": run.stdout, "stderr": run.stderr}
+    chosen = {name: path for name, path in every.items() if {"stdout": out, "stderr": err}[name] or out is err}
     if follow:
         from runner.flow.follow import wait
 
-        with TerminalSink(session) as sink:
+        with TerminalSink(session, streams=chosen) as sink:
             wait(run, store, sink)
-        return
-    for path, stream, name in ((run.stdout, sys.stdout, "stdout"), (run.stderr, sys.stderr, "stderr")):
-        if path.exists() and only in (None, name):
-            with path.open("rb") as log:
-                shutil.copyfileobj(log, stream.buffer, 1 << 20)
-            stream.flush()
+    if session.json:
+        session.emit(logs={name: _text(path) for name, path in chosen.items()})
+    elif not follow:
+        for name, path in chosen.items():
+            _copy(path, sys.stdout if name == "stdout" else sys.stderr)
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
+
+
+def _copy(path: Path, stream: TextIO) -> None:
+    if path.exists():
+        with path.open("rb") as log:
+            shutil.copyfileobj(log, stream.buffer, 1 << 20)
+        stream.flush()
 
 
 @click.command()

@@ -40,13 +40,17 @@ _PLAIN = (
     "parent",
     "spec_digest",
 )
+_STATUSES = (
+    *("planned", "submitted", "preparing", "running", "orphaned", "unreachable"),
+    *("succeeded", "failed", "killed", "lost", "damaged"),
+)
 _SORTS = ("created", "started", "duration", "name", "project", "entry_point", "status")
 
 
 @click.command("list")
 @click.option("--project", help="Only runs of this project.")
 @click.option("-e", "--entry-point", help="Only runs of this entry point.")
-@click.option("--status", help="Only runs with this status.")
+@click.option("--status", type=click.Choice(_STATUSES), metavar="STATUS", help="Only runs with it: running, failed, lost...")
 @click.option(
     "-P",
     "--param",
@@ -60,7 +64,7 @@ _SORTS = ("created", "started", "duration", "name", "project", "entry_point", "s
 @click.option("--since", metavar="TIME", help="Only runs made since: 2026-11-23, 12h, 3d.")
 @click.option("--until", metavar="TIME", help="Only runs made before.")
 @click.option("--sort", type=click.Choice(_SORTS), default="created", show_default=True, help="The order.")
-@click.option("--reverse", is_flag=True, help="The other way round: the oldest, shortest, first first.")
+@click.option("--reverse", is_flag=True, help="The other way round: the oldest or shortest come first.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="So many at most (20 on a terminal).")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("--columns", metavar="NAMES", help="Columns, by commas; also params.NAME, metrics.NAME, tags.NAME.")

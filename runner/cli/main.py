@@ -89,6 +89,7 @@ def run(argv: Sequence[str]) -> int:
         code = mlrun.main(list(argv), prog_name="mlrun", standalone_mode=False, obj=session)
         sys.stdout.flush()
     except click.ClickException as error:
+        session.json |= "--json" in argv  # a wrong word may stand before the option that was to set it
         code = _refuse_usage(session, error)
     except MlrunError as error:
         code = session.refuse(error.message, error.hint, error.exit_code)

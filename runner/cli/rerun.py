@@ -19,7 +19,7 @@ _COLORS = {"identical": "green", "within-tolerance": "green", "different": "red"
 _MOST = 20  # lines of one kind, before the rest is counted
 
 
-@click.command(context_settings={"show_default": True})
+@click.command()
 @run_argument
 @click.option(
     "-P",
@@ -32,7 +32,12 @@ _MOST = 20  # lines of one kind, before the rest is counted
 )
 @click.option("--on", "host", metavar="HOST", help="The machine to run on; `local` is this one.")
 @click.option(
-    "-b", "--backend", default="local", shell_complete=complete_backends, help="Where the run is carried out."
+    "-b",
+    "--backend",
+    default="local",
+    show_default=True,
+    shell_complete=complete_backends,
+    help="Where the run is carried out.",
 )
 @click.option(
     "--tolerance",
@@ -43,7 +48,7 @@ _MOST = 20  # lines of one kind, before the rest is counted
 )
 @click.option("--check", is_flag=True, help="Exit 0 for the same result, 1 for another one, 3 where none can be told.")
 @click.option("--allow-changed-inputs", is_flag=True, help="Run with the inputs as they are today.")
-@click.option("-m", "--message", "why", default="", show_default=False, metavar="WHY", help="Why this run is made; kept in its record.")
+@click.option("-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record.")
 @click.option("--run-name", default="", metavar="NAME", help="A name to find the run by.")
 @click.option("--keep-work", is_flag=True, help="Keep the fresh directory after success.")
 @click.option("--dry-run", is_flag=True, help="Check the inputs and print what would run; nothing is made.")

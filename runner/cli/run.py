@@ -15,12 +15,13 @@ from runner.errors import UsageError
 _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-@click.command(context_settings={"show_default": True})
+@click.command()
 @click.argument("uri", default=".", type=click.Path(path_type=str))
 @click.option(
     "-e",
     "--entry-point",
     default="main",
+    show_default=True,
     metavar="NAME",
     shell_complete=complete_entry_points,
     help="Entry point; an .py, .sh or .R file of the project works too.",
@@ -41,12 +42,17 @@ _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     "--env-manager", metavar="NAME", help="local, virtualenv, uv or conda; chosen by the project if left out."
 )
 @click.option(
-    "-b", "--backend", default="local", shell_complete=complete_backends, help="Where the run is carried out."
+    "-b",
+    "--backend",
+    default="local",
+    show_default=True,
+    shell_complete=complete_backends,
+    help="Where the run is carried out.",
 )
 @click.option("-c", "--backend-config", metavar="JSON", help="Configuration of the backend: JSON, or a .json file.")
 @click.option("--on", "host", metavar="HOST", help="The machine to run on; `local` is this one.")
 @click.option("--isolated", is_flag=True, help="Work in a fresh directory made from the snapshot, not in place.")
-@click.option("-m", "--message", "why", default="", show_default=False, metavar="WHY", help="Why this run is made; kept in its record.")
+@click.option("-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record.")
 @click.option("--run-name", default="", metavar="NAME", help="A name to find the run by.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=assignment, help="A label; repeatable.")
 @click.option("--experiment-name", metavar="NAME", help="The experiment the run belongs to.")

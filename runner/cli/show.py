@@ -74,7 +74,9 @@ def _run(record: Any) -> Iterator[Line]:
         yield "error", error["message"] + (f" ({error['hint']})" if error["hint"] else "")
     yield "project", f"{entry['project']}, entry point {entry['name']}"
     if entry["command"]:
-        yield "command", entry["command"]
+        first, *others = entry["command"].splitlines() or [""]
+        yield "command", first
+        yield from (("", line) for line in others)
     yield "when", f"{run['created']} ({ago(run['created'])}), took {duration(run['duration'])}"
     actor = record["actor"]
     person = f" ({actor['name']} <{actor['email']}>)" if actor["name"] else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 class TerminalSink:
     """Passes a command's bytes on as they come; with --json its stdout goes to stderr, for stdout is data."""
 
-    def __init__(self, session: Session, *, silent: bool = False) -> None:
-        """Follow the session's wishes; ``silent`` shows nothing, for those who only wait."""
+    def __init__(
+        self, session: Session, *, silent: bool = False, streams: Collection[str] = ("stdout", "stderr")
+    ) -> None:
+        """Follow the session's wishes; ``silent`` shows nothing, for those who only wait, ``streams`` are passed on."""
         self._session = session
         self._silent = silent
+        self._streams = streams
         self._status: Status | None = None
 
     def __enter__(self) -> Self:
@@ -36,11 +40,13 @@ class TerminalSink:
 
     def stdout(self, data: bytes) -> None:
         """Pass on what the command printed."""
-        self._pass(data, sys.stderr.buffer if self._session.json else sys.stdout.buffer)
+        if "stdout" in self._streams:
+            self._pass(data, sys.stderr.buffer if self._session.json else sys.stdout.buffer)
 
     def stderr(self, data: bytes) -> None:
         """Pass on what the command said."""
-        self._pass(data, sys.stderr.buffer)
+        if "stderr" in self._streams:
+            self._pass(data, sys.stderr.buffer)
 
     def progress(self, text: str) -> None:
         """Show what is being prepared: a line that changes on a terminal, else lines of their own."""

@@ -118,5 +118,6 @@ def missing(record: Record) -> tuple[str, ...]:
         "environment.installed": record.environment.installed,
         "platform": record.platform,
         "run.started": record.run.started,
+        "result.usage": record.result.usage,
     }
     return tuple(name for name, fact in facts.items() if fact is None)

@@ -84,11 +84,13 @@ def succeed(done: Finished) -> Finished:
 
 
 def last_words(done: Finished) -> str:
-    """Return the line of git's complaint that says most: the first fatal one, else the last."""
+    """Return the line of git's complaint that says most: what ssh said, else the first fatal one, else the last."""
     text = done.complaint or done.stdout.decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))]
     line = (fatal or lines[-1:] or [f"exit code {done.code}"])[0]
+    if line in lines[1:] and "Could not read from remote repository" in line:
+        line = lines[lines.index(line) - 1]
     return re.sub(r"^(fatal|error): ", "", line).rstrip(".")
 
 

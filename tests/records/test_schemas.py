@@ -1,7 +1,9 @@
 """The dataclasses and the schemas of stored formats accept and refuse the same JSON."""
 
 import dataclasses
+import functools
 import json
+import operator
 import types
 from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
@@ -14,8 +16,10 @@ from jsonschema import Draft202012Validator
 from runner.errors import FormatError
 from runner.records import schemas
 from runner.records.model import Record
+from runner.records.results import Input, Metrics, Point, Series
 from runner.worker.codec import decode, encode
 from runner.worker.spec import RunSpec
+from tests.records.samples import a_digest, a_gap, a_record, an_output
 from tests.records.strategies import damaged, values
 
 KINDS = {"record": Record, "run-spec": RunSpec}
@@ -59,6 +63,46 @@ def test_what_one_refuses_the_other_refuses(name, data):
     for _ in range(5):
         broken = data.draw(damaged(sound))
         assert is_decoded(KINDS[name], broken) == VALIDATORS[name].is_valid(broken), broken
+
+
+RULES = [
+    ("run.id", "01900000-0000-7000-8000-00000000000G"),
+    ("run.status", "finished"),
+    ("run.created", "2026-11-23T10:00:00.000Z"),
+    ("run.created", "2026-11-23 10:00:00.000+00:00"),
+    ("run.started", "2026-11-23T10:00:00+00:00"),
+    ("run.started", "2026-11-23T10:00:00.000+00:00\n"),
+    ("run.id", "01900000-0000-7000-8000-000000000001\n"),
+    ("run.ended", ""),
+    ("spec_digest.sha256", "0" * 63),
+    ("spec_digest.sha256", "A" * 64),
+    ("code.snapshot.sha256", "0" * 64 + "\n"),
+    ("inputs.0.basis", "parameter"),
+    ("inputs.0.size", -1),
+    ("outputs.0.basis", ""),
+    ("outputs.0.size", -1),
+    ("metrics.series.0.count", 0),
+    ("metrics.series.0.last", "nan"),
+    ("metrics.series.0.minimum", "inf"),
+    ("metrics.series.0.maximum", ""),
+    ("metrics.series.0.points.0.value", "1"),
+    ("metrics.series.0.points.0.step", 0.5),
+    ("gaps.0.reason", None),
+    ("version", 2),
+    ("version", True),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), RULES)
+def test_each_rule_is_kept_by_both(place, value):
+    metrics = Metrics((Series("m", 1, 1.0, 1.0, 1.0, a_digest("m"), (Point(1.0, 1),)),))
+    inputs = (Input("in", 1, a_digest("in"), "declared"),)
+    record = encode(a_record(inputs=inputs, outputs=(an_output("out"),), metrics=metrics, gaps=a_gap("logs")))
+    assert VALIDATORS["record"].is_valid(record)
+    *path, last = (int(step) if step.isdigit() else step for step in place.split("."))
+    functools.reduce(operator.getitem, path, record)[last] = value
+    assert not VALIDATORS["record"].is_valid(record)
+    assert not is_decoded(Record, record)
 
 
 def dataclasses_in(kind: Any) -> Iterator[type]:

@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UsageError
+from runner.store import tables
 from runner.store.index import Filter, Index, Summary
 from runner.store.store import Store, new_id
 from runner.worker.rundir import RunDirectory
@@ -237,13 +240,32 @@ def test_a_run_is_made_and_removed_over_a_damaged_index(store, damage):
     assert listed(store) == [second.id]
 
 
-def test_a_journal_of_a_lost_index_does_not_spoil_the_new_one(store):
-    run = a_run(store)
-    journal = store.index._path.with_name("index.sqlite-journal")
-    journal.write_bytes(bytes.fromhex("d9d505f920a163d7") + random.Random(2).randbytes(5000))
+HALF_A_TRANSACTION = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size = 1")
+database.execute("PRAGMA journal_mode = TRUNCATE")
+database.execute("BEGIN IMMEDIATE")
+database.execute("UPDATE run SET summary = summary || printf('%.*c', 9000, 'x')")
+os._exit(0)
+"""
+
+
+def test_a_journal_of_a_lost_index_is_not_played_into_the_new_one(store):
+    runs = [a_run(store, name=f"n{number}").id for number in range(6)]
+    subprocess.run([sys.executable, "-c", HALF_A_TRANSACTION, store.index._path], check=True)
+    assert store.index._path.with_name("index.sqlite-journal").stat().st_size > 0
     garbage(store.index._path)
-    assert listed(store) == [run.id]
-    assert listed(Store.open()) == [run.id]
+    for _ in range(2):
+        assert listed(Store.open()) == runs[::-1]
+    assert store.index._memory is None
+
+
+def test_a_process_that_was_killed_while_it_wrote_spoils_nothing(store):
+    runs = [a_run(store, name=f"n{number}").id for number in range(6)]
+    subprocess.run([sys.executable, "-c", HALF_A_TRANSACTION, store.index._path], check=True)
+    assert listed(Store.open()) == runs[::-1]
+    assert store.find("n3").id == runs[3]
 
 
 def test_an_index_that_is_a_directory_is_done_without(store):
@@ -261,6 +283,35 @@ def test_directories_that_come_and_go_by_other_hands_are_noticed(store, tmp_path
     assert listed(store) == [second.id]
     shutil.copytree(tmp_path / "away", first.path)
     assert listed(store) == [second.id, first.id]
+
+
+def test_a_directory_that_came_just_before_a_run_was_made_is_noticed(store, tmp_path):
+    first, second = a_run(store), a_run(store)
+    shutil.move(first.path, tmp_path / "away")
+    assert listed(store) == [second.id]
+    shutil.copytree(tmp_path / "away", first.path)
+    third = a_run(store)
+    assert listed(store) == [third.id, second.id, first.id]
+    shutil.rmtree(first.path)
+    store.remove(second)
+    assert listed(store) == [third.id]
+
+
+def test_a_run_made_while_the_directory_was_listed_stays(store, monkeypatch):
+    run, other = a_run(store), a_run(store)
+    (store.root / "runs" / "changed").mkdir()
+    monkeypatch.setattr(Index, "_present", lambda self: {other.id})
+    assert listed(store) == [other.id, run.id]
+
+
+def test_what_is_read_from_a_directory_does_not_replace_what_another_process_entered(store):
+    run = a_run(store)
+    older = store.index.get(run.id)
+    store.index.put(replace(older, status="succeeded", sealed=True), [("a" * 64, "out")])
+    with store.index._connected() as database, tables.transaction(database):
+        tables.add(database, older, ())
+    assert store.index.get(run.id).status == "succeeded"
+    assert len(store.index.producers("a" * 64)) == 1
 
 
 def test_a_directory_that_is_still_being_copied_is_listed_as_damaged_until_it_is_whole(store, tmp_path):

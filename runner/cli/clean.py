@@ -6,14 +6,14 @@ import sys
 
 import click
 
-from runner.cli.options import common
+from runner.cli.options import common, run_arguments
 from runner.cli.session import Session
 from runner.cli.when import amount
 from runner.errors import FormatError, UsageError
 
 
 @click.command()
-@click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
+@run_arguments
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common
 @click.pass_obj

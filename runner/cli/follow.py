@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from runner.cli.live import say_end
-from runner.cli.options import common, run_argument
+from runner.cli.options import common, run_argument, run_arguments
 from runner.cli.session import Session
 from runner.cli.sink import TerminalSink
 
@@ -59,7 +59,7 @@ def _copy(path: Path, stream: TextIO) -> None:
 
 
 @click.command()
-@click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
+@run_arguments
 @common
 @click.pass_obj
 def wait(session: Session, run_ids: tuple[str, ...]) -> None:
@@ -85,7 +85,7 @@ def wait(session: Session, run_ids: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
+@run_arguments
 @click.option("--kill", is_flag=True, help="KILL at once, without the TERM and its grace.")
 @common
 @click.pass_obj

@@ -50,7 +50,9 @@ _SORTS = ("created", "started", "duration", "name", "project", "entry_point", "s
 @click.command("list")
 @click.option("--project", help="Only runs of this project.")
 @click.option("-e", "--entry-point", help="Only runs of this entry point.")
-@click.option("--status", type=click.Choice(_STATUSES), metavar="STATUS", help="Only runs with it: running, failed, lost...")
+@click.option(
+    "--status", type=click.Choice(_STATUSES), metavar="STATUS", help="Only runs that are running, failed, ..."
+)
 @click.option(
     "-P",
     "--param",

@@ -76,13 +76,16 @@ def _project(ctx: click.Context) -> Project | None:
     from runner.errors import MlrunError
     from runner.project.load import load
 
+    words = ctx.args  # click has not come to the arguments where an option before still waits for its value
+
     try:
-        return load(Path(ctx.params.get("uri") or "."))
+        return load(Path(next(iter(words), None) or ctx.params.get("uri") or ctx.params.get("directory") or "."))
     except (MlrunError, OSError):
         return None
 
 
 run_argument = click.argument("run_id", metavar="ID", shell_complete=complete_runs)
+run_arguments = click.argument("run_ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_runs)
 
 
 def assignment(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

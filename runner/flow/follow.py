@@ -52,6 +52,7 @@ def refresh(store: Store, runs: Iterable[RunDirectory] | None = None) -> dict[st
             states[run.id] = state = look(run)
             if state.ended and not run.record.exists():
                 finish(run, store)
+    store.index.note({identity: state.name for identity, state in states.items() if not state.ended})
     return states
 
 

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,6 +68,13 @@ class Index:
     def open_runs(self) -> list[str]:
         """Return the ids of the runs that have no sealed record yet, the oldest first."""
         return self._ask(tables.open_ids)
+
+    def note(self, statuses: Mapping[str, str]) -> None:
+        """Enter what open runs are doing now, so that searches by status find them."""
+        known = self._ask(tables.open_statuses)
+        news = {identity: status for identity, status in statuses.items() if known.get(identity, status) != status}
+        if news:
+            self._tell(lambda database: tables.note(database, news))
 
     def names(self) -> list[str]:
         """Return all names that runs were given, each once."""

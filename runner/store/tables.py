@@ -168,6 +168,20 @@ def open_ids(database: sqlite3.Connection) -> list[str]:
     return [row[0] for row in database.execute("SELECT id FROM run WHERE sealed = 0 ORDER BY id")]
 
 
+def open_statuses(database: sqlite3.Connection) -> dict[str, str]:
+    """Return what the runs without a sealed record were last seen doing."""
+    return dict(database.execute("SELECT id, status FROM run WHERE sealed = 0"))
+
+
+def note(database: sqlite3.Connection, statuses: Mapping[str, str]) -> None:
+    """Enter what open runs are doing; one that was sealed meanwhile stays as it is."""
+    for identity, status in statuses.items():
+        summary = summary_of(database, identity)
+        if summary is not None and not summary.sealed:
+            text = json.dumps({**summary.to_json(), "status": status}, separators=(",", ":"))
+            database.execute("UPDATE run SET status = ?, summary = ? WHERE id = ?", (status, text, identity))
+
+
 def damaged(database: sqlite3.Connection) -> list[str]:
     """Return the ids of the runs that could not be read."""
     return [row[0] for row in database.execute("SELECT id FROM run WHERE status = ?", (DAMAGED,))]

@@ -251,14 +251,20 @@ os._exit(0)
 """
 
 
-def test_a_journal_of_a_lost_index_is_not_played_into_the_new_one(store):
+@pytest.mark.parametrize("lose", [Path.unlink, garbage])
+def test_a_journal_of_a_lost_index_is_not_played_into_the_new_one(store, lose, monkeypatch):
+    built = []
+    build = Index._build_aside
+    monkeypatch.setattr(Index, "_build_aside", lambda self: (built.append(self), build(self)))
     runs = [a_run(store, name=f"n{number}").id for number in range(6)]
     subprocess.run([sys.executable, "-c", HALF_A_TRANSACTION, store.index._path], check=True)
     assert store.index._path.with_name("index.sqlite-journal").stat().st_size > 0
-    garbage(store.index._path)
+    lose(store.index._path)
     for _ in range(2):
-        assert listed(Store.open()) == runs[::-1]
-    assert store.index._memory is None
+        again = Store.open()
+        assert listed(again) == runs[::-1]
+        assert again.index._memory is None
+    assert len(built) == 1 + 1, "once for the first run, once for the loss"
 
 
 def test_a_process_that_was_killed_while_it_wrote_spoils_nothing(store):

@@ -69,11 +69,11 @@ def take(site: Site, interpreter: Interpreter) -> Taken:
     wanted = site.wanted
     if wanted.lock is not None:
         return Taken(_known_of(site, wanted.lock, interpreter), "pinned")
-    data = None if site.placement.upgrade else own_lock(site, interpreter)
+    data, where = None if site.placement.upgrade else own_lock(site, interpreter), PROJECT_LOCK
     if wanted.source == "pylock.toml" and data is None:
-        data = _read_project_file(site.project / "pylock.toml")
+        data, where = _read_project_file(site.project / "pylock.toml"), "pylock.toml"
     if data is not None:
-        return Taken(_known_of(site, site.objects.add(data), interpreter), "project")
+        return Taken(_known_of(site, site.objects.add(data), interpreter, where), "project")
     return _remembered(site, interpreter)
 
 
@@ -192,14 +192,14 @@ def _recall(site: Site, path: Path) -> Optional[Known]:
     return None
 
 
-def _known_of(site: Site, lock: str, interpreter: Interpreter) -> Known:
+def _known_of(site: Site, lock: str, interpreter: Interpreter, where: str = "the lock") -> Known:
     """Return what a given lock means for an interpreter; a long lock takes a while to read, so that is kept."""
     asked = sha256_of(canonical({"lock": lock, "interpreter": encode(replace(interpreter, path=""))}))
     path = site.cache / "locks" / f"{asked}.json"
     known = _recall(site, path)
     if known is None:
         try:
-            known = _digested(lock, site.objects.read(lock), interpreter)
+            known = _digested(lock, site.objects.read(lock), interpreter, where)
         except IntegrityError as error:
             raise EnvironmentBuildError(f"the pinned lock cannot be used: {error.message}", hint=error.hint) from error
         with contextlib.suppress(OSError, StoreError):
@@ -208,8 +208,8 @@ def _known_of(site: Site, lock: str, interpreter: Interpreter) -> Known:
     return known
 
 
-def _digested(lock: str, data: bytes, interpreter: Interpreter) -> Known:
-    packages = pylock.read(data)
+def _digested(lock: str, data: bytes, interpreter: Interpreter, where: str = "the lock") -> Known:
+    packages = pylock.read(data, where)
     artifacts: Json = [
         [one.name, one.version, one.commit, *sorted(artifact.sha256 for artifact in pylock.possible(one, interpreter))]
         for one in sorted(packages, key=lambda one: (one.name, one.version))

@@ -85,6 +85,8 @@ class Uv:
 
     def reason(self, done: Finished) -> str:
         """Return why uv failed, in one line, without credentials."""
+        if done.code < 0:
+            return f"uv was ended by signal {-done.code}"
         text = redacted(done.stderr.decode("utf-8", "replace")).split("\nhint:")[0]
         _, found, after = text.rpartition("error: ")
         if not found:

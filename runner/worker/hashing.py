@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 _CHUNK = 1 << 20
+_SMALL = 1 << 14
 _MAX = (1 << 63) - 1
 _SETTLED = 0.1  # seconds: a file changed less than this before it was read may change again within one clock tick
 
@@ -36,11 +37,12 @@ def sha256_of(data: bytes) -> str:
 def sha256_of_file(path: AnyPath) -> str:
     """Return the sha256 of a file's bytes, as hex; OSError where it cannot be read."""
     digest = hashlib.sha256()
-    buffer = bytearray(_CHUNK)
-    view = memoryview(buffer)
     with open_regular(path) as stream:
+        buffer = bytearray(_SMALL)
         while size := stream.readinto(buffer):
-            digest.update(view[:size])
+            digest.update(memoryview(buffer)[:size])
+            if size == len(buffer) < _CHUNK:  # not a small file: clearing a large buffer pays from here on
+                buffer = bytearray(_CHUNK)
     return digest.hexdigest()
 
 

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runner.api import SubmittedRun, rerun, run, runs
+    from runner.errors import MlrunError, RunFailedError
 
 __version__ = "0.1.0"
-__all__ = ["SubmittedRun", "__version__", "rerun", "run", "runs"]
+__all__ = ["MlrunError", "RunFailedError", "SubmittedRun", "__version__", "rerun", "run", "runs"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the API when it is asked for: the worker imports this package, and brings nothing of it."""
     if name in __all__:
-        from runner import api
+        from runner import api, errors
 
-        return getattr(api, name)
+        return getattr(errors if name.endswith("Error") else api, name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

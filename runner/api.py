@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ class SubmittedRun:
 
 
 def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
-    uri: str,
+    uri: str | os.PathLike[str],
     entry_point: str = "main",
     version: str | None = None,
     parameters: Mapping[str, ParameterValue] | None = None,
@@ -90,7 +91,7 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
     """
     given = tuple(pair for name, value in (parameters or {}).items() for pair in _texts(name, value))
     ask = Ask(
-        uri=uri,
+        uri=os.fspath(uri),
         entry_point=entry_point,
         values=Values(given, {}),
         version=version,
@@ -99,7 +100,7 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
         isolated=isolated,
         labels=Labels(name=run_name, why=why, tags=dict(tags or {}), experiment=experiment_name),
         storage_dir=None if storage_dir is None else Path(storage_dir),
-        argv=("runner.run", uri),
+        argv=("runner.run", os.fspath(uri)),
     )
     store = Store.open()
     return _submitted(start(ask, store, _ignore, foreground=False), store, synchronous)

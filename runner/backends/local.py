@@ -111,6 +111,7 @@ class _Ready:
         """Start it."""
         from runner.worker.tools import launch
 
+        self._writing = -1  # none yet: an interruption may come at any moment
         self._foreground = foreground
         self._state = (dict(os.environ), _here())
         reading, self._writing = os.pipe()

@@ -37,10 +37,11 @@ def check(session: Session, directory: Path) -> None:
         sys.exit(1 if errors else 0)
     for finding in findings:
         color = _COLORS[finding.severity]
-        where = ":".join(str(part) for part in (finding.file, finding.line) if part)
+        where = "".join(f"{part}:" for part in (finding.file, finding.line) if part)
         key = f" {finding.key}:" if finding.key else ""
         severity = click.style(finding.severity, fg=color, bold=True)
-        click.echo(f"{printable(where)}: {severity}:{printable(key)} {printable(finding.message)} [{finding.code}]")
+        place = f"{printable(where)} " if where else ""
+        click.echo(f"{place}{severity}:{printable(key)} {printable(finding.message)} [{finding.code}]")
         for label, text in (("hint", finding.hint), ("MLflow", finding.mlflow)):
             if text:
                 click.echo(f"  {click.style(label, fg='cyan')}: {printable(text)}")

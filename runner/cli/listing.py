@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import assignment, common
+from runner.cli.options import assignment, common, tag_assignment
 from runner.cli.session import Session
 from runner.cli.table import table
 from runner.cli.when import ago, duration, moment
@@ -62,7 +62,9 @@ _SORTS = ("created", "started", "duration", "name", "project", "entry_point", "s
     callback=assignment,
     help="Only runs with this parameter.",
 )
-@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=assignment, help="Only runs so labelled.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=tag_assignment, help="Only runs so labelled."
+)
 @click.option("--since", metavar="TIME", help="Only runs made since: 2026-11-23, 12h, 3d.")
 @click.option("--until", metavar="TIME", help="Only runs made before.")
 @click.option("--sort", type=click.Choice(_SORTS), default="created", show_default=True, help="The order.")
@@ -171,7 +173,7 @@ def _paint(column: str, text: str) -> str:
 def _print_csv(columns: tuple[str, ...], rows: list[tuple[Summary, str]]) -> None:
     import json
 
-    table = csv.writer(sys.stdout)
+    table = csv.writer(sys.stdout, lineterminator="\n")  # not \r\n: lines go to other programs
     table.writerow(columns)
     for summary, status in rows:
         values = _plain(summary, status)

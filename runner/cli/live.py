@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,10 @@ from runner.cli.session import Session
 from runner.cli.sink import TerminalSink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
     from runner.flow.follow import Ended
     from runner.flow.start import Started
     from runner.store.store import Store
@@ -22,11 +25,78 @@ if TYPE_CHECKING:
 _MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red"), "killed": ("■", "yellow"), "lost": ("?", "red")}
 
 
+class Signals:
+    """What INT and TERM mean to this process: its own end until a run is being made, then the run's.
+
+    A second INT kills the run at once. HUP is left to end us alone, and what the caller ignores stays ignored.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Take nothing over yet."""
+        self._session = session
+        self._run: RunDirectory | None = None
+        self._cancel: Callable[[RunDirectory, str], None]
+        self._holding = False
+        self._kept: list[int] = []  # while the run was not there yet
+        self._passed: list[int] = []  # on to the run
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Take the two signals over."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give them back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def received(self) -> bool:
+        """Whether the end of the run was asked for."""
+        return bool(self._passed)
+
+    def hold(self) -> None:
+        """Keep what comes until there is a run that it can end: one that is half made would be lost."""
+        self._holding = True
+
+    def end(self, run: RunDirectory) -> None:
+        """From here on, and with what was kept, end this run."""
+        from runner.flow.follow import cancel  # a signal may come in the middle of any import
+
+        self._cancel, self._run = cancel, run
+        while self._kept:
+            self._pass(run, self._kept.pop(0))
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self._run is not None:
+            self._pass(self._run, number)
+        elif self._holding:
+            self._kept.append(number)
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            sys.exit(128 + number)
+
+    def _pass(self, run: RunDirectory, number: int) -> None:
+        self._passed.append(number)
+        if number == signal.SIGTERM:
+            self._cancel(run, "TERM")
+        elif self._passed.count(signal.SIGINT) == 1:
+            self._session.say("\nending the run (Ctrl-C again kills it at once)")
+            self._cancel(run, "INT")
+        else:
+            self._cancel(run, "KILL")
+
+
 def carry_through(session: Session, store: Store, started: Started, *, emit: bool = True) -> Ended:
-    """Follow a run to its end and say how it ended; INT and TERM to this process end the run."""
+    """Follow a run to its end and say how it ended."""
     from runner.flow.follow import see_off
 
-    with TerminalSink(session) as sink, _forwarding(session, started.run):
+    with TerminalSink(session) as sink:
         ended = see_off(started.backend, started.ticket, started.run, store, sink)
     if session.json and emit:
         session.emit(run=ended.record)
@@ -76,30 +146,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-@contextmanager
-def _forwarding(session: Session, run: RunDirectory) -> Iterator[None]:
-    """Turn INT and TERM into a cancellation of the run; a second INT kills at once. HUP is left to end us alone."""
-    from runner.flow.follow import cancel
-
-    interrupts = 0
-
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupts
-        del frame
-        interrupts += number == signal.SIGINT
-        if number == signal.SIGTERM:
-            cancel(run, "TERM")
-        elif interrupts == 1:
-            session.say("\nending the run (Ctrl-C again kills it at once)")
-            cancel(run, "INT")
-        else:
-            cancel(run, "KILL")
-
-    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -51,4 +51,5 @@ def lock(session: Session, directory: Path, entry_point: str | None, env_manager
             }
         )
     verb = "wrote" if locked.changed else "nothing new in"
-    session.say(f"{verb} {locked.path}: {locked.packages} packages for Python {locked.python} on {locked.platform}")
+    count = f"{locked.packages} package{'s' * (locked.packages != 1)}"
+    session.say(f"{verb} {locked.path}: {count} for Python {locked.python} on {locked.platform}")

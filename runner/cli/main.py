@@ -86,7 +86,8 @@ def run(argv: Sequence[str]) -> int:
     session = Session()
     try:
         _refuse_windows()
-        code = mlrun.main(list(argv), prog_name="mlrun", standalone_mode=False, obj=session)
+        color = False if os.environ.get("NO_COLOR") else None
+        code = mlrun.main(list(argv), prog_name="mlrun", standalone_mode=False, obj=session, color=color)
         sys.stdout.flush()
     except click.ClickException as error:
         session.json |= "--json" in argv  # a wrong word may stand before the option that was to set it

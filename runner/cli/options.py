@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from runner.cli.session import Session
+from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.project.model import Project
@@ -89,11 +90,29 @@ run_arguments = click.argument("run_ids", metavar="ID...", nargs=-1, required=Tr
 
 
 def assignment(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Split NAME=VALUE at the first `=`; a usage error where there is none, or a name comes twice."""
+    """Split NAME=VALUE at the first `=`; a usage error where there is none."""
     del ctx, parameter
     from runner.project.parameters import parse_assignments
 
     return parse_assignments(values)
+
+
+def tag_assignment(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """As ``assignment``, for tags; a usage error also where a name comes twice."""
+    del ctx, parameter
+    pairs = [value.partition("=") for value in values]
+    wrong = next((value for value, pair in zip(values, pairs, strict=True) if not (pair[0] and pair[1])), None)
+    if wrong is not None:
+        message = f"a tag is given as NAME=VALUE, not as {wrong!r}"
+        raise UsageError(message, hint="write --tag NAME=VALUE")
+    names = [name for name, _, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        message = f"the tag {twice!r} is given twice"
+        raise UsageError(message, hint="give it once")
+    return tuple((name, value) for name, _, value in pairs)
 
 
 def _setter(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:

@@ -47,6 +47,7 @@ _MOST = 20  # lines of one kind, before the rest is counted
     help="How far a metric may be off: 0.01, or 1% of its value; repeatable.",
 )
 @click.option("--check", is_flag=True, help="Exit 0 for the same result, 1 for another one, 3 where none can be told.")
+@click.option("--no-validate", is_flag=True, help="Take parameter values as they are, whatever their declared type.")
 @click.option("--allow-changed-inputs", is_flag=True, help="Run with the inputs as they are today.")
 @click.option("-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record.")
 @click.option("--run-name", default="", metavar="NAME", help="A name to find the run by.")
@@ -66,7 +67,7 @@ def rerun(session: Session, /, **options: Any) -> None:
       mlrun rerun 1a2b3c4d --check --tolerance rmse=1%
       mlrun rerun 1a2b3c4d -P alpha=0.7
     """
-    from runner.cli.live import carry_through, launched
+    from runner.cli.live import Signals, carry_through, launched
     from runner.flow.judge import judge
     from runner.flow.rerun import prepare_again, start_again
     from runner.records.verdict import parse_tolerance
@@ -80,11 +81,13 @@ def rerun(session: Session, /, **options: Any) -> None:
         prepared = prepare_again(past, ask, store).prepared
         session.emit(spec=prepared.spec.to_json(), digest=prepared.spec.digest)
         return
-    started = start_again(past, ask, store, session.say, foreground=not options["detach"])
-    if options["detach"]:
-        launched(session, started)
-        return
-    ended = carry_through(session, store, started, emit=False)
+    with Signals(session) as signals:
+        started = start_again(past, ask, store, session.say, foreground=not options["detach"], hold=signals.hold)
+        signals.end(started.run)
+        if options["detach"] and not signals.received:
+            launched(session, started)
+            return
+        ended = carry_through(session, store, started, emit=False)
     judgement = judge(started.run, store, tolerances)
     if session.json:
         session.emit(run=ended.record, verdict=judgement.to_json())
@@ -106,13 +109,13 @@ def say_verdict(session: Session, judgement: Judgement) -> None:
 
 
 def _words(verdict: Verdict, past: str) -> str:
-    things = f"{verdict.compared} output{'s' * (verdict.compared != 1)} and values of metrics"
+    things = f"{verdict.compared} result{'s' * (verdict.compared != 1)} (outputs, values of metrics)"
     if verdict.kind == "identical":
         return f"{things} compared with {past}, all the same"
     if verdict.kind == "within-tolerance":
         return f"{things} compared with {past}; {len(verdict.within)} near enough, the rest the same"
     if verdict.kind == "different":
-        return f"{things} compared with {past}, {len(verdict.differences)} not the same"
+        return f"{things} compared with {past}; {len(verdict.differences)} not the same"
     return "; ".join(verdict.reasons)
 
 
@@ -132,6 +135,7 @@ def _ask(options: dict[str, Any]) -> Any:
     return AskAgain(
         overrides=options["overrides"],
         allow_changed_inputs=options["allow_changed_inputs"],
+        validate=not options["no_validate"],
         backend=options["backend"],
         labels=Labels(name=options["run_name"], why=options["why"]),
         keep_work=options["keep_work"],

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from runner.cli.options import assignment, common, complete_backends, complete_entry_points, complete_parameters
+from runner.cli.options import (
+    assignment,
+    common,
+    complete_backends,
+    complete_entry_points,
+    complete_parameters,
+    tag_assignment,
+)
 from runner.cli.session import Session
 from runner.errors import UsageError
 
@@ -54,7 +61,9 @@ _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 @click.option("--isolated", is_flag=True, help="Work in a fresh directory made from the snapshot, not in place.")
 @click.option("-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record.")
 @click.option("--run-name", default="", metavar="NAME", help="A name to find the run by.")
-@click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=assignment, help="A label; repeatable.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=tag_assignment, help="A label; repeatable."
+)
 @click.option("--experiment-name", metavar="NAME", help="The experiment the run belongs to.")
 @click.option("--experiment-id", metavar="ID", help="The same, by id.")
 @click.option("-A", "--docker-args", multiple=True, metavar="NAME[=VALUE]", help="Argument for the container engine.")
@@ -95,14 +104,18 @@ def run(session: Session, /, **options: Any) -> None:
         with prepare(ask, store, session.say) as prepared:
             session.emit(spec=prepared.spec.to_json(), digest=prepared.spec.digest)
         return
-    from runner.cli.live import carry_through, launched
+    from runner.cli.live import Signals, carry_through, launched
     from runner.flow.start import start
 
-    started = start(ask, store, session.say, foreground=not options["detach"], backend=backend)
-    if options["detach"]:
-        launched(session, started)
-        return
-    sys.exit(carry_through(session, store, started).exit_code)
+    foreground = not options["detach"]
+    with Signals(session) as signals:
+        started = start(ask, store, session.say, foreground=foreground, backend=backend, hold=signals.hold)
+        signals.end(started.run)
+        if options["detach"] and not signals.received:
+            launched(session, started)
+            return
+        ended = carry_through(session, store, started)
+    sys.exit(ended.exit_code)
 
 
 def refuse_what_is_to_come(options: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from runner.worker.values import dataclass
 _LARGEST = 1 << 20  # bytes: no environment file is longer
 _DEEPEST = 50
 _NUMBERS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int")
+_KINDS = {"scalar": "text", "sequence": "list", "mapping": "mapping"}  # YAML's words, and those that users know
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -43,7 +44,7 @@ class Document:
         if node is None or node.tag == _NULL:
             return None
         if node.id != "scalar":
-            raise self.wrong(key, f"a text is expected, not a {node.id}")
+            raise self.wrong(key, f"a text is expected, not a {_KINDS[node.id]}")
         return _text(node)
 
     def texts(self, key: str) -> tuple[Text, ...]:
@@ -62,7 +63,9 @@ class Document:
         if node is None or node.tag == _NULL:
             return
         if node.id != "sequence":
-            raise self.wrong(key, f"a list is expected, not a {node.id}", hint="begin each line of it with `- `")
+            raise self.wrong(
+                key, f"a list is expected, not a {_KINDS[node.id]}", hint="begin each line of it with `- `"
+            )
         for item in node.value:
             if item.id == "scalar" and item.tag != _NULL:
                 yield _text(item)
@@ -95,7 +98,7 @@ def read(path: Path, file: str) -> Document:
         message = f"{file} is empty"
         raise ProjectError(message, hint="remove it, or name what the project needs (`dependencies:`)")
     if node.id != "mapping":
-        message = f"{file}, line {node.start_mark.line + 1}: a mapping of keys is expected, not a {node.id}"
+        message = f"{file}, line {node.start_mark.line + 1}: a mapping of keys is expected, not a {_KINDS[node.id]}"
         raise ProjectError(message, hint="an environment file has keys such as `python:` and `dependencies:`")
     return _document(file, node)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from runner.store.store import Store
 from runner.worker.facts import Request, SourceFacts
 from runner.worker.manifest import decode_manifest, materialise
 from runner.worker.rundir import RunDirectory
-from runner.worker.spec import Parameter, RunSpec
+from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass
 
 
@@ -34,6 +34,7 @@ class AskAgain:
 
     overrides: tuple[tuple[str, str], ...] = ()
     allow_changed_inputs: bool = False
+    validate: bool = True
     backend: str = "local"
     labels: Labels = field(default_factory=Labels)
     keep_work: bool = False
@@ -53,14 +54,14 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> PreparedAg
     record = finish(past, store)
     spec = pinned_spec(past)
     if ask.overrides:
-        spec = override(spec, ask.overrides, store)
+        spec = override(spec, ask.overrides, store, validate=ask.validate)
     inputs = check_inputs(past, record, spec, store.cache)
     refuse_changed(inputs, ask.allow_changed_inputs)
     if ask.allow_changed_inputs:
         spec = replace(spec, inputs=tuple(replace(item, sha256=None) for item in spec.inputs))
     launch = Launch(
         root=None,
-        inputs={item.name: item.place for item in inputs if item.usable or (item.stops and Path(item.place).exists())},
+        inputs={item.name: item.place for item in inputs if item.usable or item.changed},
         secrets=secret_values(spec.secrets, os.environ),
         installer={},
         foreground=True,
@@ -83,8 +84,9 @@ def start_again(
     *,
     foreground: bool = True,
     backend: Backend | None = None,
+    hold: Callable[[], None] = lambda: None,
 ) -> Started:
-    """Launch a re-run of ``past``."""
+    """Launch a re-run of ``past``; ``backend`` and ``hold`` are as in ``start``."""
     backend = backend or warmed(ask.backend, foreground=foreground)
     with dismissed_on_error(backend), store.writing():
         again = prepare_again(past, ask, store)
@@ -93,6 +95,7 @@ def start_again(
                 say(f"note: {item.note}")
         prepared = again.prepared
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend, rerun_of=past.id)
+        hold()
         run = store.create(request, prepared.spec, prepared.source)
     return submit(run, store, backend, replace(prepared.launch, foreground=foreground), prepared.spec)
 
@@ -105,30 +108,30 @@ def refuse_changed(inputs: tuple[InputCheck, ...], allowed: bool) -> None:
         raise ProjectError(message, hint="restore them, or pass --allow-changed-inputs to run with what is there now")
 
 
-def override(spec: RunSpec, overrides: tuple[tuple[str, str], ...], store: Store) -> RunSpec:
-    """Return the spec with other values for some parameters, resolved as the project of that time declares them."""
+def override(spec: RunSpec, overrides: tuple[tuple[str, str], ...], store: Store, *, validate: bool = True) -> RunSpec:
+    """Return the spec with other values for some parameters, resolved as the project of that time declares them.
+
+    Nothing is resolved anew of the others: where a default lay then is no matter of where we are now.
+    """
     changed = {name for name, _ in overrides}
-    given = tuple((p.name, text) for p in spec.parameters if p.name not in changed for text in _texts(p))
     with _project_of(spec, store) as directory:
-        project = load(directory)
-        entry = find_entry_point(project, spec.entry_point)
-        downloads = store.cache / "downloads"
-        values = Values((*given, *overrides), {})
-        resolved = resolve(entry, values, caller=Path.cwd(), project=directory, downloads=downloads)
-    kept = {parameter.name: parameter for parameter in spec.parameters if parameter.name not in changed}
-    pinned = {item.name: item for item in spec.inputs if item.parameter not in changed}
+        entry = find_entry_point(load(directory), spec.entry_point)
+        declared = {name: one for name, one in entry.parameters.items() if name in changed}
+        resolved = resolve(
+            replace(entry, parameters=declared, inputs=()),
+            Values(overrides, {}),
+            caller=Path.cwd(),
+            project=directory,
+            downloads=store.cache / "downloads",
+            validate=validate,
+        )
+    again = {parameter.name: parameter for parameter in resolved.parameters}
+    kept = tuple(again.pop(parameter.name, parameter) for parameter in spec.parameters)
     return replace(
         spec,
-        parameters=tuple(kept.get(parameter.name, parameter) for parameter in resolved.parameters),
-        inputs=tuple(pinned.get(item.name, item) for item in resolved.inputs),
+        parameters=(*kept, *again.values()),
+        inputs=(*(item for item in spec.inputs if item.parameter not in changed), *resolved.inputs),
     )
-
-
-def _texts(parameter: Parameter) -> tuple[str, ...]:
-    """Return a past value as the user gave it; a default is left to the project to give again."""
-    if parameter.given is None:
-        return ()
-    return parameter.given if isinstance(parameter.given, tuple) else (parameter.given,)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,16 +36,26 @@ class Started:
     spec: RunSpec
 
 
-def start(ask: Ask, store: Store, say: Say, *, foreground: bool = True, backend: Backend | None = None) -> Started:
+def start(
+    ask: Ask,
+    store: Store,
+    say: Say,
+    *,
+    foreground: bool = True,
+    backend: Backend | None = None,
+    hold: Callable[[], None] = lambda: None,
+) -> Started:
     """Plan and launch a run; returns when the backend has it. MlrunError before that leaves no run behind.
 
-    ``backend`` is the one that ``ask`` names, where the caller had it get ready already.
+    ``backend`` is the one that ``ask`` names, where the caller had it get ready already. ``hold`` is called before the
+    run is made: who can be interrupted waits from then on until it is handed over.
     """
     backend = backend or warmed(ask.backend, foreground=foreground)
     with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
         for warning in prepared.warnings:
             say(f"warning: {warning}")
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)
+        hold()
         run = store.create(request, prepared.spec, prepared.source)
     return submit(run, store, backend, replace(prepared.launch, foreground=foreground), prepared.spec)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from runner.errors import ProjectError
+from runner.errors import EnvironmentBuildError, ProjectError
 from runner.project.declarations import KEYS, KEYWORDS
 from runner.project.document import MAPPING, NULL, Node, parse, read_bytes, shown
 from runner.project.entries import ENTRY_KEYS, ENVIRONMENTS, SHARED
@@ -157,6 +157,7 @@ def _check_environment_files(reader: Reader, project: Project) -> None:
 def _environments(project: Project) -> Iterator[Finding]:
     """What planning finds in the environments' own files."""
     from runner.environments.plan import plan
+    from runner.worker.environment.locking import valid_header_of
 
     own = [entry.environment for entry in project.entry_points.values() if entry.environment is not None]
     for choice in dict.fromkeys((project.environment, *own)):
@@ -165,11 +166,13 @@ def _environments(project: Project) -> Iterator[Finding]:
         if choice.path and not (project.directory / choice.path).exists():
             continue  # an error that is known already
         try:
-            warnings = plan(project.directory, choice, caller_environ=environ).warnings
-        except ProjectError as error:
+            planned = plan(project.directory, choice, caller_environ=environ)
+            if planned.spec.kind == "virtualenv":
+                valid_header_of(project.directory, planned.spec)
+        except (ProjectError, EnvironmentBuildError) as error:
             yield _in_project(project.directory, ERROR, error.message, error.hint)
             continue
-        for warning in warnings:
+        for warning in planned.warnings:
             yield _in_project(project.directory, WARNING, warning, "")
 
 

@@ -81,8 +81,9 @@ def parse(data: bytes, path: Path) -> Node:
     try:
         return _Composer(loader, path).document()
     except yaml.MarkedYAMLError as error:
-        line = None if error.problem_mark is None else error.problem_mark.line + 1
-        raise _refusal(path, line, _explained(error), _cure(error)) from None
+        mark = error.problem_mark
+        place = "" if mark is None else text[mark.index : mark.index + 1]
+        raise _refusal(path, None if mark is None else mark.line + 1, _explained(error), _cure(error, place)) from None
     except yaml.YAMLError as error:
         raise _refusal(path, None, f"it is not YAML: {error}".splitlines()[0]) from None
     finally:
@@ -118,9 +119,9 @@ def _explained(error: Any) -> str:
     return f"it is not valid YAML: {problem}"
 
 
-def _cure(error: Any) -> str:
+def _cure(error: Any, place: str) -> str:
     problem = f"{error.problem or ''} {error.context or ''}"
-    if "\\t" in problem or "'\t'" in problem or "tab" in problem:
+    if place == "\t" or "tab" in problem:
         return "indent with spaces, not with tabs"
     if "mapping values are not allowed" in problem:
         return "quote a text that holds a colon and a space, or check the indentation"

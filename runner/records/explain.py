@@ -23,6 +23,8 @@ def explain(before: Record | Json, after: Record | Json, objects: Objects | None
     With ``objects`` the source files that differ are named.
     """
     first, second = parse(before), parse(after)
+    if first.run.started is None or second.run.started is None:  # of a run that never began the rest is not known
+        return (*_code(first, second, objects), *_parameters(first, second))
     return (
         *_code(first, second, objects),
         *_parameters(first, second),

@@ -35,6 +35,7 @@ class InputCheck:
     usable: bool  # the bytes at ``place`` are to be brought to the re-run
     stops: bool  # the run needs it, and it changed or vanished
     note: str = ""  # what to tell the user
+    changed: bool = False  # a needed one that is there with other bytes, and is brought where that is allowed
 
 
 def pinned_spec(past: RunDirectory) -> RunSpec:
@@ -108,16 +109,17 @@ class _Search:
         if self._brought_by_snapshot(each):
             return InputCheck(each.name, place, usable=False, stops=False)
         label = f"{each.name} ({each.path})" if each.parameter else each.path
+        at, was = ("", "") if place == each.path else (f", at {place}", f": it was at {place}")
         found = self._digest_now(each, place)
         if found is None:
             if each.sha256 is not None and self.objects.has(each.sha256):
                 note = f"{label} is not at {place} any more; its bytes are taken from the store"
                 return InputCheck(each.name, self._restore(each.path, each.sha256, 0o644), True, False, note)
-            return InputCheck(each.name, place, usable=False, stops=True, note=f"{label} is missing: it was at {place}")
+            return InputCheck(each.name, place, usable=False, stops=True, note=f"{label} is missing{was}")
         if each.sha256 in (None, found):
             return InputCheck(each.name, place, usable=True, stops=False)
-        note = f"{label} has changed: sha256 {each.sha256[:12]} then, {found[:12]} now, at {place}"
-        return InputCheck(each.name, place, usable=False, stops=True, note=note)
+        note = f"{label} has changed: sha256 {each.sha256[:12]} then, {found[:12]} now{at}"
+        return InputCheck(each.name, place, usable=False, stops=True, note=note, changed=True)
 
     def check_observed(self) -> list[InputCheck]:
         """Look for the files that the run may have read: they never stop a re-run."""

@@ -19,6 +19,7 @@ from runner.worker.prepare import Job, Prepared, look
 from runner.worker.processes import identify, myself
 from runner.worker.signals import Cancelled, Signals
 from runner.worker.supervise import Ended, Watch
+from runner.worker.tracking.endpoint import Endpoint
 from runner.worker.workplace import tear_down
 
 _GRACE = 2.0  # seconds for what is left when mlrun itself failed
@@ -104,12 +105,12 @@ def _run(job: Job, prepared: Prepared, signals: Signals) -> Ended:
     project = prepared.workplace.project
     logs = (job.run.stdout, job.run.stderr)
     # The command holds its environment by itself too: it may outlive us, and nobody may remove it under its feet.
-    with hold(prepared.installed) as descriptor:
-        held = child.fork(prepared.argv, project, prepared.environ, logs, descriptor)
-        return _watch(job, prepared, signals, held)
+    with hold(prepared.installed) as descriptor, Endpoint(job.run) as endpoint:
+        held = child.fork(prepared.argv, project, endpoint.surround(prepared.environ), logs, descriptor)
+        return _watch(job, prepared, signals, held, endpoint)
 
 
-def _watch(job: Job, prepared: Prepared, signals: Signals, held: child.Held) -> Ended:
+def _watch(job: Job, prepared: Prepared, signals: Signals, held: child.Held, endpoint: Endpoint) -> Ended:
     try:
         _record_start(job, prepared, held.pid)
         kin.adopt_orphans()
@@ -119,7 +120,7 @@ def _watch(job: Job, prepared: Prepared, signals: Signals, held: child.Held) -> 
         raise
     held.release()
     try:
-        return Watch(held.pid, signals, job.spec.resources.time).until_over()
+        return Watch(held.pid, signals, job.spec.resources.time, endpoint).until_over()
     except BaseException:
         kin.end(kin.living(os.getpid()), _GRACE)
         raise

@@ -107,9 +107,11 @@ def _look(job: Job, workplace: Workplace, sights: tuple[Sight, ...], digests: Di
     listing = look(job, workplace)
     source = _source(workplace)
     facts = tuple(sight.fact for sight in sights)
-    if workplace.fresh:
-        return Before(listing, source, _digests_of(facts)), Files()
     named = {fact.path for fact in facts}
+    if workplace.fresh:  # what the run that is repeated had lying there was brought along, and counts as it did then
+        brought = {path: status for path, status in listing.files.items() if path in job.placement.inputs}
+        observed = observe(Listing(brought), source, str(workplace.project), (job.spec.outputs, named), digests)
+        return Before(listing, source, _digests_of((*facts, *observed.files))), observed
     observed = observe(listing, source, str(workplace.project), (job.spec.outputs, named), digests)
     stale = [path for path in listing.files if path not in source and any(matches(p, path) for p in job.spec.outputs)]
     known = digests.all_known(str(workplace.project), {path: listing.files[path] for path in stale})

@@ -86,6 +86,16 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
+    def tracking(self) -> Path:
+        """What else was logged through MLflow's client, one JSON object a line: parameters, tags, models, ..."""
+        return self.path / "tracking.jsonl"
+
+    @property
+    def children(self) -> Path:
+        """The runs that a client made by itself, each with `metrics.jsonl`, `tracking.jsonl` and `artifacts`."""
+        return self.path / "children"
+
+    @property
     def artifacts(self) -> Path:
         """What the run logged as artifacts."""
         return self.path / "artifacts"

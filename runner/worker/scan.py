@@ -49,6 +49,8 @@ def _list(root: str, directory: str, files: dict[str, os.stat_result], skip: Col
             if entry.name not in SKIPPED and f"{root}/{prefix}{entry.name}" not in skip:
                 directories.append(prefix + entry.name)
             continue
+        if entry.name == ".git":  # of a submodule or a worktree: it leads to the user's own repository
+            continue
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:  # gone since it was listed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Optional
 
@@ -46,10 +46,13 @@ class Signals:
         for number in (*ASKING, signal.SIGCHLD):
             signal.signal(number, self._receive)
 
-    def wait(self, seconds: float) -> list[int]:
-        """Return what was asked by the signals that came; wait for the first as long as is said."""
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> list[int]:
+        """Return what was asked by the signals that came; wait for the first as long as is said.
+
+        A descriptor among ``also`` that becomes readable ends the wait as well.
+        """
         try:
-            select.select([self._read], [], [], seconds)
+            select.select([self._read, *also], [], [], seconds)
             return [ASKING[number] for number in os.read(self._read, 4096) if number in ASKING]
         except (BlockingIOError, InterruptedError):
             return []

@@ -7,13 +7,16 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from runner.worker import kin
 from runner.worker.facts import Usage
 from runner.worker.signals import Signals
 from runner.worker.usage import Meter
 from runner.worker.values import dataclass
+
+if TYPE_CHECKING:
+    from runner.worker.tracking.endpoint import Endpoint
 
 Step = tuple[int, float]  # a signal, and how long it is given
 
@@ -46,9 +49,10 @@ class Ended:
 class Watch:
     """One command, from the opening of its gate until none of its processes is left."""
 
-    def __init__(self, pid: int, signals: Signals, limit: Optional[float]) -> None:
+    def __init__(self, pid: int, signals: Signals, limit: Optional[float], endpoint: Optional[Endpoint] = None) -> None:
         """Watch the child ``pid``, which leads a process group; ``limit``: seconds it may take."""
         self._pid = pid
+        self._endpoint = endpoint
         self._signals = signals
         self._meter = Meter()
         self._limit = math.inf if limit is None else time.monotonic() + limit
@@ -65,8 +69,10 @@ class Watch:
     def until_over(self) -> Ended:
         """Return how it ended; that takes as long as the command, and a bounded time more."""
         while not self._is_over():
-            for number in self._signals.wait(self._patience()):
+            for number in self._signals.wait(self._patience(), () if self._endpoint is None else self._endpoint.door):
                 self._ask(number)
+            if self._endpoint is not None:
+                self._endpoint.tend()
             self._reap()
             self._check_time()
         assert self._status is not None or self._given_up
@@ -93,7 +99,7 @@ class Watch:
     def _check_time(self) -> None:
         now = time.monotonic()
         if now >= self._meter.due and self._status is None:
-            self._meter.sample()
+            self._meter.sample(apart=0 if self._endpoint is None else self._endpoint.server)
         if now >= self._limit and self._status is None:
             self._limit = math.inf
             if self._cancelled is None:
@@ -124,6 +130,8 @@ class Watch:
                 break
             if pid == 0:
                 break
+            if self._endpoint is not None and self._endpoint.reaped(pid):
+                continue
             self._meter.reaped(used)
             if pid == self._pid:
                 self._status = status

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import resource
 
 _FIRST, _LAST = 0.02, 1.0  # seconds between samples, at the beginning and at most
+_SEES_OTHERS = sys.platform == "linux"
 _SHARE = 50  # one sample may cost at most a fiftieth of the time between two
 
 
@@ -36,10 +37,10 @@ class Meter:
         unit = 1 if sys.platform == "darwin" else 1024
         self._largest = max(self._largest, used.ru_maxrss * unit)
 
-    def sample(self) -> None:
-        """Look at the memory of the tree, and say when to look again."""
+    def sample(self, apart: int = 0) -> None:
+        """Look at the memory of the tree, and say when to look again; the process ``apart`` does not count."""
         before = time.monotonic()
-        size = sum(map(_resident, kin.descendants(os.getpid()))) if sys.platform == "linux" else 0
+        size = sum(_resident(pid) for pid in kin.descendants(os.getpid()) if pid != apart) if _SEES_OTHERS else 0
         if size:
             self._samples += 1
             self._tree = max(self._tree, size)

@@ -72,7 +72,14 @@ def _cancel(words: Sequence[str]) -> int:
     return 0
 
 
-VERBS: Mapping[str, Verb] = {"start": _start, "wait": _wait, "look": _look, "cancel": _cancel}
+def _serve(words: Sequence[str]) -> int:
+    """Serve MLflow's tracking API on an inherited socket; the token and the word to end come on a descriptor."""
+    from runner.worker.tracking.serve import serve
+
+    return serve(Path(words[0]), int(words[1]), int(words[2]))
+
+
+VERBS: Mapping[str, Verb] = {"start": _start, "wait": _wait, "look": _look, "cancel": _cancel, "serve": _serve}
 
 
 def leave(code: int) -> None:

@@ -1,7 +1,5 @@
 import os
-import pwd
 import subprocess
-from pathlib import Path
 
 import pytest
 from contract import Collected
@@ -11,8 +9,7 @@ from runner.backends.packing import pack
 from runner.backends.tail import Tail
 from runner.worker.facts import Outcome
 from runner.worker.hashing import sha256_of_file
-
-OLDEST = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".pyenv/versions/3.9.18/bin/python3"
+from tests.needs import python
 
 
 def test_the_worker_is_named_by_its_bytes_and_made_once(tmp_path):
@@ -24,13 +21,12 @@ def test_the_worker_is_named_by_its_bytes_and_made_once(tmp_path):
     assert pack(tmp_path / "other").read_bytes() == path.read_bytes()
 
 
-@pytest.mark.skipif(not OLDEST.exists(), reason=f"there is no {OLDEST}")
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_whole_run_on_the_oldest_python(lab, tmp_path, fresh):
     run = lab.planned("echo out; cat train.py > copy")
     lab.bench.place(run, fresh=fresh)
     worker = pack(tmp_path / "cache")
-    argv = [str(OLDEST), "-S", "-E", "-I", str(worker), "start", str(run.path)]
+    argv = [python("3.9"), "-S", "-E", "-I", str(worker), "start", str(run.path)]
     environ = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
     done = subprocess.run(argv, capture_output=True, check=False, env=environ, cwd="/", timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -44,10 +40,9 @@ def test_a_whole_run_on_the_oldest_python(lab, tmp_path, fresh):
 
 
 def test_an_old_python_is_told_so(tmp_path):
-    old = OLDEST.parents[2] / "3.6.15/bin/python3"
-    if not old.exists():
-        pytest.skip(f"there is no {old}")
-    done = subprocess.run([str(old), str(pack(tmp_path)), "start", "x"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python("3.6"), str(pack(tmp_path)), "start", "x"], capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0
     assert done.stderr.startswith("mlrun needs Python 3.9 or newer here; ")
     assert done.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ import pytest
 
 import runner
 from runner.errors import ProjectError, RunFailedError
-from tests.end_to_end.conftest import Project
+from tests.end_to_end.conftest import Project, until
 
 
 def test_run_returns_when_it_has_ended(project: Project):
@@ -48,3 +48,17 @@ def test_nothing_is_changed_in_this_process(project: Project):
     before = (dict(os.environ), Path.cwd())
     runner.run(str(project.path), env_manager="local")
     assert (dict(os.environ), Path.cwd()) == before
+
+
+def test_a_path_names_a_project_and_errors_are_of_the_package(project: Project):
+    assert runner.run(Path(project.path), env_manager="local").get_status() == "succeeded"
+    assert issubclass(runner.RunFailedError, runner.MlrunError)
+
+
+def test_runs_that_go_on_are_found_by_their_status(project: Project):
+    project.write("MLproject", "entry_points: {main: {command: sleep 60}}\n")
+    submitted = runner.run(str(project.path), env_manager="local", synchronous=False)
+    until(lambda: submitted.get_status() == "running")
+    assert [(each.id, each.status) for each in runner.runs(status="running")] == [(submitted.run_id, "running")]
+    submitted.cancel()
+    assert runner.runs(status="running") == []

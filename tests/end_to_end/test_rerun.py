@@ -152,3 +152,55 @@ def test_a_lost_object_is_named(mlrun: Mlrun, copier: Project):
     said = mlrun("rerun", "latest")
     assert said.code == 125
     assert "not in the store" in said.err
+
+
+def test_a_changed_glob_is_brought_where_that_is_allowed(mlrun: Mlrun, reader: Project):
+    reader.write("MLproject", reader.path.joinpath("MLproject").read_text().replace("data/in.txt", "data/*.txt"))
+    mlrun("run", reader.path, *LOCAL, "-P", "table=table.csv").ok()
+    reader.write("data/in.txt", "changed\n")
+    assert mlrun("rerun", "latest").code == 125
+    again = mlrun("rerun", "latest", "--allow-changed-inputs", "--json").ok().json
+    assert {"input"} <= {cause["what"] for cause in again["verdict"]["causes"]}
+
+
+def test_another_value_leaves_the_other_parameters_where_they_lay(mlrun: Mlrun, project: Project):
+    project.write(
+        "MLproject",
+        "entry_points:\n  main:\n    parameters: {table: {type: path, default: data/in.txt}, word: {default: a}}\n"
+        "    outputs: [out.txt]\n    command: cat {table} > out.txt; echo {word} >> out.txt\n",
+    )
+    project.write(".gitignore", "data/\nout.txt\n")
+    project.write("data/in.txt", "inside\n")
+    project.commit()
+    mlrun("run", project.path, *LOCAL).ok()
+    mlrun("rerun", "latest", "-P", "word=b", "-P", "extra=c").ok()
+    assert [item["raw"] for item in mlrun.show()["parameters"][1:]] == ["b", "c"]
+
+
+def test_what_was_lying_there_is_there_for_a_rerun_of_a_rerun(mlrun: Mlrun, project: Project):
+    project.write("MLproject", "entry_points:\n  main: {outputs: [out.txt], command: cat data/seen | tee out.txt}\n")
+    project.write(".gitignore", "data/\nout.txt\n")
+    project.write("data/seen", "seen\n")
+    project.commit()
+    mlrun("run", project.path, *LOCAL).ok()
+    for _ in range(2):
+        again = mlrun("rerun", "latest", "--check").ok()
+        assert again.out == "seen\n"
+        assert [item["path"] for item in mlrun.show()["inputs"]] == ["data/seen"]
+
+
+def test_a_worktree_does_not_lead_a_rerun_to_its_repository(mlrun: Mlrun, project: Project, tmp_path: Path):
+    project.write("MLproject", "entry_points:\n  main: {command: 'ls -a'}\n")
+    project.commit()
+    project.git("worktree", "add", "-q", str(tmp_path / "tree"))
+    assert ".git\n" in mlrun("run", tmp_path / "tree", *LOCAL).ok().out
+    assert mlrun.show()["inputs"] == []
+    assert ".git\n" not in mlrun("rerun", "latest").ok().out
+
+
+def test_a_rerun_that_never_began_blames_nothing(mlrun: Mlrun, reader: Project):
+    mlrun("run", reader.path, *LOCAL, "-P", "table=table.csv").ok()
+    (reader.path / "data/in.txt").unlink()
+    again = mlrun("rerun", "latest", "--allow-changed-inputs", "--json").json
+    assert again["verdict"]["kind"] == "different"
+    assert again["verdict"]["causes"] == []

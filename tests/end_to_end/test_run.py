@@ -140,6 +140,19 @@ def test_term_ends_the_run(mlrun: Mlrun, project: Project):
     assert mlrun.show()["run"]["status"] == "killed"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ending_the_command_line_at_any_moment_leaves_no_run_that_goes_on(mlrun: Mlrun, project: Project, number: int):
+    project.write("MLproject", "entry_points:\n  main: {command: 'sleep 20'}\n")
+    for milliseconds in range(60, 360, 15):
+        process = mlrun.popen("run", project.path, "--env-manager", "local")
+        time.sleep(milliseconds / 1000)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=15)
+        assert process.returncode in (128 + number, -number), err
+        assert b"Traceback" not in err
+    assert {run["status"] for run in mlrun("list", "--all", "--json").json["runs"]} <= {"killed"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_a_run_outlives_its_command_line(mlrun: Mlrun, project: Project, number: int):
     project.write("MLproject", "entry_points:\n  main: {command: 'echo ready; sleep 1; echo done'}\n")

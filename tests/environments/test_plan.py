@@ -65,11 +65,11 @@ def test_an_unknown_key_is_a_warning(tmp_path: Path) -> None:
     [
         ("", "python_env.yaml is empty"),
         ("# nothing\n", "python_env.yaml is empty"),
-        ("- numpy\n", "python_env.yaml, line 1: a mapping of keys is expected, not a sequence"),
+        ("- numpy\n", "python_env.yaml, line 1: a mapping of keys is expected, not a list"),
         ("python: 3.x\n", "python_env.yaml, line 1: python: '3.x' is no Python version"),
-        ("python: [3, 10]\n", "python_env.yaml, line 1: python: a text is expected, not a sequence"),
+        ("python: [3, 10]\n", "python_env.yaml, line 1: python: a text is expected, not a list"),
         ("python: '3.9'\npython: '3.10'\n", "python_env.yaml, line 2: python is there twice, first on line 1"),
-        ("\ndependencies: numpy\n", "python_env.yaml, line 2: dependencies: a list is expected, not a scalar"),
+        ("\ndependencies: numpy\n", "python_env.yaml, line 2: dependencies: a list is expected, not a text"),
         (
             "dependencies:\n  - a\n  - numpy: 1.0\n",
             "python_env.yaml, line 3: dependencies: a text is expected, not a mapping",

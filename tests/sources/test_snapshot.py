@@ -12,6 +12,7 @@ import pytest
 from runner.sources.snapshot import take
 from runner.worker.hashing import StatCache, sha256_of_file
 from runner.worker.objects import Objects
+from tests.needs import need
 
 
 def reasons(captured, field: str) -> str:
@@ -393,8 +394,7 @@ def test_what_cannot_be_read_is_a_gap(desk, new_repository, tmp_path: Path, is_g
 
 
 def test_another_users_repository_is_a_plain_directory_and_a_gap(desk, repository) -> None:
-    if os.getuid() != 0:
-        pytest.skip("only root can give files away")
+    need("root", os.getuid() == 0, "only root can give files away")
     subprocess.run(["chown", "-R", "12345", repository.path], check=True)
     captured = desk.capture(repository.path)
     assert set(desk.entries(captured)) == {"MLproject", "train.py"}

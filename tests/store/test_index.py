@@ -442,3 +442,11 @@ def test_rebuilding_says_how_many_and_speaks_only_of_many(store, monkeypatch):
         a_run(store, spec=a_spec(store, parameters=(Parameter("a", "string", "x"),)))
     assert Index(store.index._path, store.root / "runs", said.append).rebuild() == 5
     assert said == ["reading 5 runs into the index"]
+
+
+def test_what_open_runs_are_doing_is_noted_and_never_over_a_sealed_record(store):
+    going, done = put(store, status="planned", sealed=False), put(store)
+    store.index.note({going: "running", done: "running"})
+    assert [each.id for each in store.index.query(Filter(status="running"))] == [going]
+    assert store.index.get(going).status == "running"
+    assert store.index.get(done).status == "succeeded"

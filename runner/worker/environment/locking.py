@@ -78,24 +78,27 @@ def take(site: Site, interpreter: Interpreter) -> Taken:
 
 
 def own_lock(site: Site, interpreter: Interpreter) -> Optional[bytes]:
-    """Return the lock that `mlrun lock` left in the project, None where there is none for this host.
-
-    EnvironmentBuildError where the environment files have changed since.
-    """
-    found = header_of(site.project)
+    """Return the lock that `mlrun lock` left in the project, None where there is none for this host."""
+    found = valid_header_of(site.project, site.wanted)
     if found is None:
         return None
     header, data = found
-    if header.specification != specification(site.wanted):
-        message = f"{PROJECT_LOCK} is stale: the environment files have changed since `mlrun lock` wrote it"
-        raise EnvironmentBuildError(
-            message, hint="`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
-        )
     series = versions.release_of(header.python)[:2]
     if series != versions.release_of(interpreter.version)[:2] or header.platform != interpreter.platform:
         site.say(f"{PROJECT_LOCK} is for Python {header.python} on {header.platform}, not for {describe(interpreter)}")
         return None
     return data
+
+
+def valid_header_of(project: Path, wanted: EnvironmentSpec) -> Optional[tuple[Header, bytes]]:
+    """As ``header_of``; EnvironmentBuildError where the environment files have changed since."""
+    found = header_of(project)
+    if found is not None and found[0].specification != specification(wanted):
+        message = f"{PROJECT_LOCK} is stale: the environment files have changed since `mlrun lock` wrote it"
+        raise EnvironmentBuildError(
+            message, hint="`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
+        )
+    return found
 
 
 def header_of(project: Path) -> Optional[tuple[Header, bytes]]:

@@ -14,6 +14,7 @@ import pytest
 from runner.errors import EnvironmentBuildError, StoreError
 from runner.worker.codec import encode
 from runner.worker.environment.shelf import hold, prune, remove, shelved, verify
+from tests.needs import need
 
 from .conftest import Host, module_of
 
@@ -221,10 +222,8 @@ def test_a_build_that_fails_leaves_nothing(host: Host, tmp_path: Path, monkeypat
     assert len(list(host.cache.glob("envs/*/*/pyvenv.cfg"))) == 1
 
 
-@pytest.mark.skipif(
-    shutil.which("unshare") is None or os.geteuid() != 0, reason="a read-only disk needs root and unshare"
-)
 def test_a_read_only_cache_serves_and_says_so_when_it_cannot(host: Host) -> None:
+    need("root", shutil.which("unshare") and os.geteuid() == 0, "a read-only disk needs root and unshare")
     host.prepare("blue")
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
     read_only = ["unshare", "--mount", "sh", "-c", script, str(host.cache)]

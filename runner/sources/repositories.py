@@ -107,9 +107,11 @@ class Repository:
             if made.code:
                 return made
         self.say(f"fetching {self.display}")
+        from runner.sources.progress import listener
+
         with credentials.outside(self.address, self.path.parent) as (address, settings, variables):
             words = (*_FETCH, *(["--prune"] if prune else []), "--", address, *specs)
-            done = talk(target, *words, say=_phases(self.say), settings=settings, GIT_DIR=str(target), **variables)
+            done = talk(target, *words, say=listener(self.say), settings=settings, GIT_DIR=str(target), **variables)
         if target != self.path:
             if done.code:
                 shutil.rmtree(target, ignore_errors=True)
@@ -180,14 +182,3 @@ def commit_of(git_dir: Path, name: str) -> str | None:
     """Return the commit that a revision stands for, None where there is none."""
     done = inside(git_dir, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     return done.text.strip() if done.code == 0 else None
-
-
-def _phases(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Return what passes on git's finished phases, without the counting in between."""
-
-    def tell(line: str) -> None:
-        last = line.rsplit("\r", 1)[-1].strip()
-        if last.startswith(("Receiving objects: 100%", "Resolving deltas: 100%")):
-            say("".join(letter for letter in last if letter.isprintable()))
-
-    return tell

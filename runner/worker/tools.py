@@ -60,7 +60,7 @@ def stream(
 
     In a session of its own a program has no terminal: it cannot wait for a password there.
     """
-    lines: list[bytes] = []
+    lines: list[str] = []
     with subprocess.Popen(
         argv,
         cwd=cwd,
@@ -68,17 +68,19 @@ def stream(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=new_session,
     ) as process:
         assert process.stdout is not None
         try:
-            for line in process.stdout:
+            for line in process.stdout:  # as text, so that a lone carriage return ends a line as well
                 lines.append(line)
-                say(line.decode("utf-8", "replace").rstrip())
+                say(line.rstrip())
         except BaseException:  # as `call` does: who stops listening ends the program, and does not wait for its will
             process.kill()
             raise
-    return Finished(tuple(os.fsdecode(word) for word in argv), process.returncode, b"", b"".join(lines))
+    return Finished(tuple(os.fsdecode(word) for word in argv), process.returncode, b"", "".join(lines).encode())
 
 
 def launch(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from runner.environments.choice import Choice
+from runner.errors import ProjectError
 from runner.project.model import EntryPoint, Project
 from runner.project.parameters import Resolved
 from runner.worker.command import render
@@ -33,3 +36,12 @@ def plan(
 def choice_of(project: Project, entry: EntryPoint) -> Choice:
     """Return what names the environment of an entry point: its own key, else the project's."""
     return project.environment if entry.environment is None else entry.environment
+
+
+def refuse_inputs_outside(spec: RunSpec) -> None:
+    """Raise ProjectError where an input cannot be brought into a fresh directory: it lies beside the snapshot."""
+    for each in spec.inputs:
+        place = posixpath.normpath(posixpath.join(spec.snapshot.subdirectory, each.path))
+        if place == ".." or place.startswith("../"):
+            message = f"the input {each.path!r} lies outside the project, and a fresh directory has no such place"
+            raise ProjectError(message, hint="name it by its absolute path, or make it a `path` parameter")

@@ -37,6 +37,7 @@ class Signals:
         self._run: RunDirectory | None = None
         self._cancel: Callable[[RunDirectory, str], None]
         self._holding = False
+        self._heard = 0
         self._kept: list[int] = []  # while the run was not there yet
         self._passed: list[int] = []  # on to the run
         self._before: dict[int, Any] = {}
@@ -61,6 +62,7 @@ class Signals:
     def hold(self) -> None:
         """Keep what comes until there is a run that it can end: one that is half made would be lost."""
         self._holding = True
+        self._leave()  # Python swallows what is raised inside a destructor
 
     def end(self, run: RunDirectory) -> None:
         """From here on, and with what was kept, end this run."""
@@ -76,10 +78,15 @@ class Signals:
             self._pass(self._run, number)
         elif self._holding:
             self._kept.append(number)
-        elif number == signal.SIGINT:
-            raise KeyboardInterrupt
         else:
-            sys.exit(128 + number)
+            self._heard = number
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._heard == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._heard:
+            sys.exit(128 + self._heard)
 
     def _pass(self, run: RunDirectory, number: int) -> None:
         self._passed.append(number)

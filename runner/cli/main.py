@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -97,11 +98,22 @@ def run(argv: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         code = 130
     except BrokenPipeError:  # the reader of our output has gone: `mlrun list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_nothing_more()
         code = 141
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            code = session.crash(error, argv)
+        else:  # `mlrun list > /full/disk/file`
+            _print_nothing_more()
+            hint = "free some space; a run that was started goes on, and `mlrun logs` has what it printed"
+            code = session.refuse(f"the output cannot be written: {error.strerror}", hint, 125)
     except Exception as error:  # noqa: BLE001 - the last resort, for our own defects
         code = session.crash(error, argv)
     return code if isinstance(code, int) else 0
+
+
+def _print_nothing_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse_usage(session: Session, error: click.ClickException) -> int:

@@ -66,6 +66,8 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
         cache.save()
         spec = planning.plan(project, entry, resolved, captured.snapshot, environment.spec)
         in_place = source.in_place and not ask.isolated
+        if not in_place:
+            planning.refuse_inputs_outside(spec)
         launch = Launch(
             root=source.root if in_place else None,
             inputs=_places(spec, resolved.places, source),

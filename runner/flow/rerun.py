@@ -16,6 +16,7 @@ from runner.errors import ProjectError
 from runner.flow.ask import Labels, Say
 from runner.flow.prepare import Prepared, find_uv, secret_values
 from runner.flow.start import Started, request_for, submit
+from runner.planning import refuse_inputs_outside
 from runner.project.load import find_entry_point, load
 from runner.project.parameters import Values, resolve
 from runner.records.finish import finish
@@ -55,6 +56,7 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> PreparedAg
     spec = pinned_spec(past)
     if ask.overrides:
         spec = override(spec, ask.overrides, store, validate=ask.validate)
+    refuse_inputs_outside(spec)
     inputs = check_inputs(past, record, spec, store.cache)
     refuse_changed(inputs, ask.allow_changed_inputs)
     if ask.allow_changed_inputs:

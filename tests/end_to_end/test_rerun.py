@@ -204,3 +204,15 @@ def test_a_rerun_that_never_began_blames_nothing(mlrun: Mlrun, reader: Project):
     again = mlrun("rerun", "latest", "--allow-changed-inputs", "--json").json
     assert again["verdict"]["kind"] == "different"
     assert again["verdict"]["causes"] == []
+
+
+def test_an_input_beside_the_project_is_refused_before_there_is_a_run(mlrun: Mlrun, project: Project, tmp_path: Path):
+    project.write("MLproject", "entry_points:\n  main: {inputs: [../beside.txt], command: cat ../beside.txt}\n")
+    (tmp_path / "beside.txt").write_text("beside\n")
+    project.commit()
+    mlrun("run", project.path, *LOCAL).ok()
+    for argv in (["rerun", "latest"], ["run", project.path, "--isolated", *LOCAL]):
+        said = mlrun(*argv)
+        assert said.code == 125
+        assert "'../beside.txt' lies outside the project" in said.err
+    assert len(mlrun("list", "--json").json["runs"]) == 1

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Mlrun, Project, until
+from runner.cli.live import Signals
+from runner.cli.session import Session
+from tests.end_to_end.conftest import MLRUN, Mlrun, Project, until
 
 
 def test_a_run_prints_what_its_command_prints_and_is_recorded(mlrun: Mlrun, project: Project):
@@ -141,16 +143,28 @@ def test_term_ends_the_run(mlrun: Mlrun, project: Project):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ending_the_command_line_at_any_moment_leaves_no_run_that_goes_on(mlrun: Mlrun, project: Project, number: int):
-    project.write("MLproject", "entry_points:\n  main: {command: 'sleep 20'}\n")
-    for milliseconds in range(60, 360, 15):
-        process = mlrun.popen("run", project.path, "--env-manager", "local")
-        time.sleep(milliseconds / 1000)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=15)
-        assert process.returncode in (128 + number, -number), err
-        assert b"Traceback" not in err
-    assert {run["status"] for run in mlrun("list", "--all", "--json").json["runs"]} <= {"killed"}
+def test_what_comes_while_a_run_is_made_ends_that_run(mlrun: Mlrun, project: Project, number: int):
+    project.write("MLproject", "entry_points:\n  main: {command: 'sleep 300'}\n")
+    before = signal.getsignal(number)
+    with Signals(Session()) as signals:
+        signals.hold()
+        signal.raise_signal(number)  # not the end of this process: a run is on its way
+        identity = mlrun("run", project.path, "--env-manager", "local", "--detach").ok().out.strip()
+        assert not signals.received
+        signals.end(Session().store.find(identity))
+        assert signals.received
+    assert signal.getsignal(number) is before
+    assert mlrun("wait", identity).code == 128 + number
+    assert mlrun.show(identity)["run"]["status"] == "killed"
+
+
+@pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_what_comes_before_a_run_is_made_ends_us(number: int, end: type[BaseException]):
+    with Signals(Session()) as signals:
+        with pytest.raises(end):
+            signal.raise_signal(number)
+        with pytest.raises(end):
+            signals.hold()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
@@ -312,3 +326,23 @@ def test_a_store_of_a_newer_version_is_refused(mlrun: Mlrun, project: Project):
     assert said.code == 125
     assert "newer" in said.err
     assert len(said.err.splitlines()) == 3
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_harm(mlrun: Mlrun, project: Project, redirection: str):
+    line = f'"$@" {redirection}'
+    argv = ["bash", "-c", line, "-", *MLRUN, "run", str(project.path), "--env-manager", "local"]
+    assert subprocess.run(argv, check=False, timeout=60, capture_output=True).returncode == 0
+    assert mlrun("logs", "latest").out == "hello\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["run", "project", "--env-manager", "local"], ["list", "--json"]])
+def test_no_space_for_what_is_printed_is_one_line(mlrun: Mlrun, project: Project, words: list[str]):
+    with open("/dev/full", "wb") as full:
+        said = subprocess.run(
+            [*MLRUN, *words], cwd=project.path.parent, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert said.returncode == 125
+    assert b"error: the output cannot be written: No space left on device" in said.stderr
+    assert b"defect" not in said.stderr

@@ -135,7 +135,7 @@ def say_end(session: Session, record: Any) -> None:
     identity = short(run["id"])
     session.say(f"{click.style(mark, fg=color)} {identity}{name} {run['status']}{took}{_reason(result)}")
     error = result.get("error")
-    if error:
+    if error and not (run["status"] == "killed" or result["exit_code"]):  # the line above has said it
         session.complain(error["message"], error.get("hint", ""))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -15,6 +15,7 @@ from runner.records.results import Output, Series
 from runner.records.seal import parse
 from runner.worker.files import Json
 from runner.worker.objects import Objects
+from runner.worker.state import KILLED, LOST
 
 IDENTICAL, WITHIN, DIFFERENT, UNVERIFIABLE = "identical", "within-tolerance", "different", "unverifiable"
 _EXIT_CODES = {IDENTICAL: 0, WITHIN: 0, DIFFERENT: 1, UNVERIFIABLE: 3}
@@ -109,11 +110,22 @@ def compare(
     With ``objects``, files called `MLmodel` are compared without their ids, times and paths.
     """
     first, second = parse(before), parse(after)
+    cut_short = tuple(_cut_short(first, "first")) + tuple(_cut_short(second, "second"))
+    if cut_short:
+        return Verdict(UNVERIFIABLE, reasons=cut_short)
     findings = _Findings()
     _compare_results(first, second, findings)
     _compare_outputs(first, second, objects, findings)
     _compare_metrics(first, second, tolerances or {}, findings)
     return findings.verdict()
+
+
+def _cut_short(record: Record, which: str) -> Iterator[str]:
+    """A run that did not come to its own end has no result: what lies there says nothing."""
+    if record.run.status in (KILLED, LOST):
+        yield f"the {which} run was {record.run.status} before its end"
+    elif record.result.reason in ("prepare", "submit", "node-fail"):
+        yield f"the {which} run failed before its command could end"
 
 
 def _compare_results(first: Record, second: Record, findings: _Findings) -> None:

@@ -202,7 +202,8 @@ def test_a_rerun_that_never_began_blames_nothing(mlrun: Mlrun, reader: Project):
     mlrun("run", reader.path, *LOCAL, "-P", "table=table.csv").ok()
     (reader.path / "data/in.txt").unlink()
     again = mlrun("rerun", "latest", "--allow-changed-inputs", "--json").json
-    assert again["verdict"]["kind"] == "different"
+    assert again["verdict"]["kind"] == "unverifiable"
+    assert again["verdict"]["reasons"] == ["the second run failed before its command could end"]
     assert again["verdict"]["causes"] == []
 
 

@@ -89,8 +89,6 @@ def test_observed_outputs_that_are_not_all_known_are_not_called_identical():
     [
         ({"run__status": "failed", "result__exit_code": 3}, "failed (exit code 3)"),
         ({"run__status": "failed", "result__signal": 9, "result__exit_code": None}, "failed (signal 9)"),
-        ({"run__status": "killed", "result__exit_code": None}, "killed"),
-        ({"run__status": "lost", "result__exit_code": None}, "lost"),
     ],
 )
 def test_another_end_is_different_whatever_was_written(result, shown):
@@ -99,6 +97,21 @@ def test_another_end_is_different_whatever_was_written(result, shown):
     assert verdict.kind == "different"
     assert verdict.differences[0] == Difference("result", "status", "succeeded", shown)
     assert compare(second, second).kind == "identical"
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        ({"run__status": "killed", "result__exit_code": None}, "the first run was killed before its end"),
+        ({"run__status": "lost", "result__exit_code": None}, "the first run was lost before its end"),
+        ({"run__status": "failed", "result__reason": "prepare"}, "the first run failed before its command could end"),
+    ],
+)
+def test_a_run_cut_short_has_no_result_to_compare(result, reason):
+    cut, whole = a_record(outputs=(an_output("a"),), **result), a_record(outputs=(an_output("a"),))
+    assert (compare(cut, whole).kind, compare(cut, whole).reasons) == ("unverifiable", (reason,))
+    assert compare(whole, cut).reasons == (reason.replace("first", "second"),)
+    assert len(compare(cut, cut).reasons) == 2
 
 
 def test_metrics_are_compared_by_name_step_and_value(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +12,19 @@ from pathlib import Path
 from runner import planning
 from runner.backends.backend import Launch
 from runner.environments.plan import plan as plan_environment
+from runner.environments.plan import refuse_unsupported
 from runner.errors import ProjectError
 from runner.flow.ask import Ask, Say
 from runner.project.load import find_entry_point, load
+from runner.project.model import EntryPoint
 from runner.project.parameters import Resolved, resolve
 from runner.sources.fetch import Source, fetch
-from runner.sources.snapshot import SIZE_CAP, take
+from runner.sources.snapshot import SIZE_CAP, Captured, take
 from runner.store.store import Store
 from runner.worker.facts import SourceFacts
+from runner.worker.globs import expand
 from runner.worker.hashing import StatCache
-from runner.worker.spec import RunSpec
+from runner.worker.spec import Input, RunSpec
 from runner.worker.values import dataclass
 
 
@@ -44,26 +47,14 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
     with fetch(ask.uri, version=ask.version, caller=caller, cache=store.cache, say=say) as source:
         project = load(source.project)
         entry = find_entry_point(project, ask.entry_point)
-        downloads = ask.storage_dir or store.cache / "downloads"
-        resolved = resolve(
-            entry, ask.values, caller=caller, project=source.project, downloads=downloads, validate=ask.validate
-        )
-        if not source.in_place:
-            resolved = _relative(resolved)
+        resolved = _resolved(ask, entry, source, caller, store)
+        refuse_missing(resolved.inputs, source.project)
         secrets = secret_values(entry.secrets, os.environ)
         environment = plan_environment(
             source.project, planning.choice_of(project, entry), manager=ask.env_manager, caller_environ=os.environ
         )
-        cache = StatCache(store.cache / "stat.sqlite")
-        captured = take(
-            source,
-            store.objects,
-            cache,
-            outputs=entry.outputs,
-            skip=(store.root, store.cache),
-            size_cap=SIZE_CAP if ask.size_cap is None else ask.size_cap,
-        )
-        cache.save()
+        refuse_unsupported(environment.spec)
+        captured = _captured(ask, entry, source, store)
         spec = planning.plan(project, entry, resolved, captured.snapshot, environment.spec)
         in_place = source.in_place and not ask.isolated
         if not in_place:
@@ -80,6 +71,15 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             keep_work=ask.keep_work,
         )
         yield Prepared(spec, captured.facts, launch, source.display, source.project, environment.warnings)
+
+
+def refuse_missing(inputs: Iterable[Input], project: Path) -> None:
+    """Raise ProjectError, naming all of them, where declared inputs are not there; `path` values were looked for."""
+    declared = [each.path for each in inputs if each.parameter is None]
+    missing = [path for path in declared if not (project / path).exists() and not any(expand(project, path))]
+    if missing:
+        message = f"declared inputs are missing: {', '.join(missing)}"
+        raise ProjectError(message, hint=f"they are looked for in {project}; bring them there, or correct `inputs:`")
 
 
 def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
@@ -99,6 +99,28 @@ def find_uv() -> str | None:
         return os.fspath(uv.find_uv_bin())
     except FileNotFoundError:
         return None
+
+
+def _resolved(ask: Ask, entry: EntryPoint, source: Source, caller: Path, store: Store) -> Resolved:
+    downloads = ask.storage_dir or store.cache / "downloads"
+    resolved = resolve(
+        entry, ask.values, caller=caller, project=source.project, downloads=downloads, validate=ask.validate
+    )
+    return resolved if source.in_place else _relative(resolved)
+
+
+def _captured(ask: Ask, entry: EntryPoint, source: Source, store: Store) -> Captured:
+    cache = StatCache(store.cache / "stat.sqlite")
+    captured = take(
+        source,
+        store.objects,
+        cache,
+        outputs=entry.outputs,
+        skip=(store.root, store.cache),
+        size_cap=SIZE_CAP if ask.size_cap is None else ask.size_cap,
+    )
+    cache.save()
+    return captured
 
 
 def _places(spec: RunSpec, places: Mapping[str, str], source: Source) -> dict[str, str]:

@@ -16,6 +16,7 @@ from runner.project.reading import Reader
 from runner.project.suggest import closest
 from runner.project.surprises import check_parameter
 from runner.project.template import check_use, unused
+from runner.worker.spec import EnvironmentSpec
 
 TOP_KEYS = ("name", "description", "entry_points", "databricks_spark_job", *ENVIRONMENTS, *SHARED)
 RESOURCES = ("cpus", "memory", "gpus", "time")
@@ -174,6 +175,18 @@ def _environments(project: Project) -> Iterator[Finding]:
             continue
         for warning in planned.warnings:
             yield _in_project(project.directory, WARNING, warning, "")
+        yield from _unsupported(project, planned.spec)
+
+
+def _unsupported(project: Project, environment: EnvironmentSpec) -> Iterator[Finding]:
+    """A project is no worse for what this version cannot run: a warning."""
+    from runner.environments.plan import refuse_unsupported
+
+    try:
+        refuse_unsupported(environment)
+    except EnvironmentBuildError as error:
+        place = shown(project.file or project.directory)
+        yield Finding(WARNING, "not-supported", error.message, place, hint=error.hint, mlflow="runs it")
 
 
 def _in_project(directory: Path, severity: str, text: str, hint: str) -> Finding:

@@ -119,6 +119,7 @@ def test_conda_and_containers_are_refused_in_one_line(mlrun: Mlrun, project: Pro
     said = mlrun("run", project.path)
     assert said.code == 125
     assert "container" in said.err
+    assert mlrun("list", "--json").json["runs"] == []
 
 
 def test_a_running_command_holds_its_environment(mlrun: Mlrun, tool: Project, home: Path):

@@ -79,7 +79,7 @@ def test_nothing_to_compare_is_unverifiable(mlrun: Mlrun, project: Project):
 
 
 def test_metrics_within_tolerance(mlrun: Mlrun, project: Project):
-    line = '{{"name": "rmse", "value": \'$(date +%s%N | cut -c8-)\'e-12}}'
+    line = '{{"name": "rmse", "value": 1.\'$(date +%N)\'}}'
     project.write("MLproject", f"entry_points:\n  main:\n    command: |\n      echo '{line}' >> $MLRUN_METRICS\n")
     mlrun("run", project.path, *LOCAL).ok()
     assert mlrun("rerun", "latest", "--check").code == 1

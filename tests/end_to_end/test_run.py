@@ -346,3 +346,16 @@ def test_no_space_for_what_is_printed_is_one_line(mlrun: Mlrun, project: Project
     assert said.returncode == 125
     assert b"error: the output cannot be written: No space left on device" in said.stderr
     assert b"defect" not in said.stderr
+
+
+def test_a_missing_declared_input_is_refused_before_there_is_a_run(mlrun: Mlrun, project: Project):
+    project.write(
+        "MLproject", "entry_points:\n  main: {inputs: [data/a.csv, 'raw/*.txt', MLproject], command: 'true'}\n"
+    )
+    said = mlrun("run", project.path, "--env-manager", "local")
+    assert said.code == 125
+    assert "data/a.csv, raw/*.txt" in said.err
+    assert mlrun("list", "--json").json["runs"] == []
+    project.write("data/a.csv", "1")
+    project.write("raw/b.txt", "2")
+    mlrun("run", project.path, "--env-manager", "local").ok()

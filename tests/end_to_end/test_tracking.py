@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,13 @@ from tests.differential.test_mlflow import install
 from tests.end_to_end.conftest import until
 from tests.needs import need
 
-MLPROJECT = "name: logs\nentry_points:\n  main:\n    parameters: {alpha: '0.5'}\n    command: python train.py {alpha}\n"
+MLPROJECT = """\
+name: logs
+entry_points:
+  main:
+    parameters: {alpha: {default: "0.5"}}
+    command: python train.py {alpha}
+"""
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ASYNC_LOGGING": "false", "GIT_PYTHON_REFRESH": "quiet"}
 
 
@@ -153,14 +160,15 @@ print(kid.info.run_id, other.info.run_id, client.get_run(other.info.run_id).info
 def test_models_of_scikit_learn_are_logged_by_hand_and_by_themselves(log, client):
     directory, out = log(
         """
+import numpy
 from sklearn.linear_model import Ridge
+one = numpy.array([[1.0]])
 mlflow.sklearn.autolog()
 with mlflow.start_run() as run:
-    model = Ridge(alpha=float(sys.argv[1])).fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0])
-    info = mlflow.sklearn.log_model(model, name="by hand", serialization_format="cloudpickle")
-again = mlflow.pyfunc.load_model(info.model_uri).predict([[1.0]])
-assert list(again) == list(model.predict([[1.0]])), again
-assert list(mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model").predict([[1.0]])) == list(again)
+    model = Ridge(alpha=float(sys.argv[1])).fit(numpy.array([[0.0], [1.0], [2.0]]), [0.0, 1.0, 2.0])
+    info = mlflow.sklearn.log_model(model, name="by hand", pip_requirements=["scikit-learn"])
+again = mlflow.pyfunc.load_model(info.model_uri).predict(one)
+assert again == mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model").predict(one) == model.predict(one)
 got = mlflow.get_run(run.info.run_id)
 print(json.dumps([got.data.params["alpha"], sorted(got.data.metrics), len(got.outputs.model_outputs)]))
 """
@@ -266,11 +274,9 @@ def test_a_killed_worker_loses_nothing_and_the_script_goes_on(mlrun, project, cl
     )
     path = f"{client}:{os.environ['PATH']}"
     mlrun("run", project.path, "--env-manager", "local", "--detach", PATH=path, **QUIET).ok()
-    runs = os.path.join(os.environ["MLRUN_HOME"], "runs")
-    (name,) = os.listdir(runs)
-    until(lambda: os.path.exists(f"{runs}/{name}/metrics.jsonl"), 30)
-    with open(f"{runs}/{name}/claim.json") as stream:
-        os.kill(json.load(stream)["worker"]["pid"], 9)
+    (run,) = (Path(os.environ["MLRUN_HOME"]) / "runs").iterdir()
+    until((run / "metrics.jsonl").exists, 30)
+    os.kill(json.loads((run / "claim.json").read_text())["worker"]["pid"], 9)
     project.write("go", "")
     until((project.path / "done").exists)
     until(lambda: mlrun("list", "--json").json["runs"][0]["status"] == "lost")
@@ -286,7 +292,7 @@ class Doubled(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input, params=None):
         return model_input * 2
 with mlflow.start_run():
-    mlflow.pyfunc.log_model(name="doubled", python_model=Doubled())
+    mlflow.pyfunc.log_model(name="doubled", python_model=Doubled(), pip_requirements=["mlflow"])
 """
     )
     (tmp_path / "in.csv").write_text("a\n2\n")

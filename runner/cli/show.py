@@ -58,8 +58,20 @@ def lines(record: Any) -> Iterator[Line]:
     yield from _files("outputs", record["outputs"])
     series = record["metrics"]["series"]
     yield from _pairs("metrics", [(item["name"], _number(item["last"]), _points(item)) for item in series])
+    yield from _logged(record.get("tracking"))
     yield from _result(record["result"])
     yield from _pairs("gaps", [(gap["field"], gap["reason"], "") for gap in record["gaps"]])
+
+
+def _logged(tracking: Any) -> Iterator[Line]:
+    """Yield what the command logged through MLflow's client."""
+    if tracking is not None:
+        yield from _pairs("logged", [(name, value, "") for name, value in tracking["params"].items()])
+        tags = {name: value for name, value in tracking["tags"].items() if not name.startswith("mlflow.")}
+        yield from _pairs("logged tags", [(name, value, "") for name, value in tags.items()])
+        yield from _pairs("models", [(item["name"], item["path"], item["status"]) for item in tracking["models"]])
+        if tracking["children"]:
+            yield "sub-runs", f"{len(tracking['children'])}, under children/ of the run directory"
 
 
 def _run(record: Any) -> Iterator[Line]:

@@ -13,6 +13,7 @@ from runner.records.gaps import explain_missing
 from runner.records.metrics import read_metrics
 from runner.records.model import Record, Relations, Run, Tool, Why
 from runner.records.results import Input, Log, Output, Result
+from runner.records.tracking import read_tracking
 from runner.store.store import Store
 from runner.worker.facts import FileFact, Gap, Outcome, Request
 from runner.worker.rundir import RunDirectory
@@ -35,6 +36,7 @@ def compose(run: RunDirectory, store: Store, state: State | None = None) -> Reco
     facts, gaps = gather(run, state.outcome)
     inputs, more = _inputs(facts, store)
     metrics, metric_gaps = read_metrics(run.metrics)
+    tracking, tracking_gaps = read_tracking(run)
     parts: dict[str, Any] = {
         "run": _run(run, facts, state),
         "code": composed_setting.code(facts),
@@ -43,7 +45,7 @@ def compose(run: RunDirectory, store: Store, state: State | None = None) -> Reco
         "result": _result(facts),
         "logs": _logs(run, facts.outcome),
     }
-    known = (*gaps, *said(facts), *more, *metric_gaps)
+    known = (*gaps, *said(facts), *more, *metric_gaps, *tracking_gaps)
     return Record(
         **parts,
         actor=facts.request.actor,
@@ -54,6 +56,7 @@ def compose(run: RunDirectory, store: Store, state: State | None = None) -> Reco
         inputs=inputs,
         outputs=tuple(_output(fact) for fact in facts.outputs.files),
         metrics=metrics,
+        tracking=tracking,
         relations=Relations(parent=facts.request.parent, rerun_of=facts.request.rerun_of),
         spec_digest=Digest(facts.spec.digest),
         pinned_digest=Digest(_pinned(facts).pinned_digest),

@@ -13,6 +13,7 @@ from dataclasses import field
 from runner.records.basics import Digest, require
 from runner.records.results import Input, Log, Metrics, Output, Result
 from runner.records.setting import Code, EntryPoint, Environment, Execution, Platform
+from runner.records.tracking import Tracking
 from runner.worker.facts import Actor, Gap
 from runner.worker.spec import Parameter
 from runner.worker.values import dataclass
@@ -99,6 +100,7 @@ class Record:
     pinned_digest: Digest
     tool: Tool
     gaps: tuple[Gap, ...]
+    tracking: Tracking | None = None  # what was logged through MLflow's client
     version: int = VERSION
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ def execute(job: Job, prepared: Prepared, signals: Signals) -> Outcome:
     signals.raising = False
     before = memory.count_kills()
     try:
-        ended = _run(job, prepared, signals)
+        ended, blind = _run(job, prepared, signals)
     finally:
         others = () if prepared.workplace.fresh else neighbours.leave(job.cache, prepared.workplace.project, job.run)
     outcome = judge(ended, killed_by_kernel(ended, before, memory.count_kills()))
@@ -38,7 +38,7 @@ def execute(job: Job, prepared: Prepared, signals: Signals) -> Outcome:
     kept, gaps = _take_stock(job, prepared, signals, tuple(f"run {other}" for other in others))
     if outcome.status == "succeeded" and kept and not job.placement.keep_work:
         tear_down(job.run.work)
-    return replace(outcome, at=now(), logs=_seal_logs(job), gaps=(*outcome.gaps, *gaps))
+    return replace(outcome, at=now(), logs=_seal_logs(job), gaps=(*outcome.gaps, *blind, *gaps))
 
 
 def judge(ended: Ended, out_of_memory: bool) -> Outcome:
@@ -101,13 +101,15 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-def _run(job: Job, prepared: Prepared, signals: Signals) -> Ended:
+def _run(job: Job, prepared: Prepared, signals: Signals) -> tuple[Ended, tuple[Gap, ...]]:
     project = prepared.workplace.project
     logs = (job.run.stdout, job.run.stderr)
     # The command holds its environment by itself too: it may outlive us, and nobody may remove it under its feet.
     with hold(prepared.installed) as descriptor, Endpoint(job.run) as endpoint:
         held = child.fork(prepared.argv, project, endpoint.surround(prepared.environ), logs, descriptor)
-        return _watch(job, prepared, signals, held, endpoint)
+        ended = _watch(job, prepared, signals, held, endpoint)
+    gap = Gap("tracking", f"what was logged through MLflow's client is not known: {endpoint.failure}")
+    return ended, (gap,) if endpoint.failure else ()
 
 
 def _watch(job: Job, prepared: Prepared, signals: Signals, held: child.Held, endpoint: Endpoint) -> Ended:

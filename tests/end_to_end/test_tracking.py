@@ -87,7 +87,14 @@ with mlflow.start_run() as run:
     assert kept(directory, "tag") == {"mlflow.note.content": "ü", "a/b": "1"}
     files = {str(path.relative_to(directory / "artifacts")) for path in (directory / "artifacts").rglob("*.*")}
     assert files == {"d/x.json", "t.txt", "code/train.py"}
-    metrics = {each["name"]: each["last"] for each in mlrun.show()["metrics"]["series"]}
+    record = mlrun.show()
+    assert record["tracking"] == {
+        "params": kept(directory, "param"), "tags": kept(directory, "tag"), "children": [], "models": []
+    }  # fmt: skip
+    shown = mlrun("show", "latest").ok().out
+    assert "größe/tiefe" in shown
+    assert "a/b" in shown
+    metrics = {each["name"]: each["last"] for each in record["metrics"]["series"]}
     assert metrics["loss"] == 1 / 3
     assert (metrics["nan"], metrics["inf"], metrics["-inf"]) == ("NaN", "Infinity", "-Infinity")
 
@@ -134,7 +141,7 @@ with mlflow.start_run():
     }  # fmt: skip
 
 
-def test_sub_runs_lie_under_the_run(log):
+def test_sub_runs_lie_under_the_run(log, mlrun):
     directory, out = log(
         """
 with mlflow.start_run():
@@ -151,13 +158,14 @@ print(kid.info.run_id, other.info.run_id, client.get_run(other.info.run_id).info
     kid, other, status = out.split()
     assert status == "FAILED"
     assert {path.name for path in (directory / "children").iterdir()} == {kid, other}
+    assert mlrun.show()["tracking"]["children"] == sorted([kid, other])
     assert series(directory / "children" / kid) == {"k": [(0, 1.0)]}
     assert series(directory / "children" / other) == {"b": [(4, 2.0)]}
     assert (directory / "children" / kid / "artifacts" / "kid.txt").read_text() == "kid"
     assert kept(directory / "children" / kid, "tag")["mlflow.parentRunId"] == directory.name.replace("-", "")
 
 
-def test_models_of_scikit_learn_are_logged_by_hand_and_by_themselves(log, client):
+def test_models_of_scikit_learn_are_logged_by_hand_and_by_themselves(log, mlrun):
     directory, out = log(
         """
 import numpy
@@ -178,7 +186,9 @@ print(json.dumps([got.data.params["alpha"], sorted(got.data.metrics), len(got.ou
     assert "training_mean_squared_error" in metrics
     assert models == 2
     assert {path.name for path in (directory / "artifacts" / "models").iterdir()} == {"model", "by hand"}
-    assert (directory / "artifacts" / "models" / "model" / "MLmodel").exists()
+    for model in mlrun.show()["tracking"]["models"]:
+        assert model["status"] == "ready"
+        assert (directory / model["path"] / "MLmodel").exists()
     assert all(len(points) == 1 for points in series(directory).values())  # those tied to a model are no second ones
 
 

@@ -127,6 +127,28 @@ log("b", 2)
     assert [each["name"] for each in lines(run.metrics)] == ["a", "b"]
 
 
+def test_a_server_that_always_dies_is_given_up_and_said(bench):
+    text = """
+import socket, time, urllib.parse
+place = urllib.parse.urlsplit(os.environ["MLFLOW_TRACKING_URI"])
+for number in range(200):
+    try:
+        socket.create_connection((place.hostname, place.port), 5).recv(1)
+    except ConnectionRefusedError:
+        break
+    except ConnectionError:
+        pass
+print("refused after", number > 0)
+"""
+    run = bench.prepared(command(bench, text))
+    run.tracking.mkdir()  # which no server can read
+    assert bench.start(run).wait(60) == 0
+    outcome = run.find(Outcome)
+    assert outcome.status == "succeeded", run.stderr.read_text()
+    assert run.stdout.read_text() == "refused after True\n"
+    assert [(gap.field, "worker.log" in gap.reason) for gap in outcome.gaps] == [("tracking", True)]
+
+
 def test_the_server_is_no_part_of_the_command(bench):
     run = bench.carry_out(command(bench, "log('a', 1)"))
     outcome = run.find(Outcome)

@@ -15,12 +15,12 @@ from runner.backends.backend import Launch, Sink, Ticket
 from runner.backends.exit_codes import exit_code
 from runner.backends.tail import Tail
 from runner.errors import BackendError
-from runner.worker.baggage import Baggage
 from runner.worker.clock import now
 from runner.worker.codec import encode
+from runner.worker.execution.baggage import Baggage
+from runner.worker.execution.kin import WORKER
 from runner.worker.facts import Claim, Failure, Outcome, Placement
 from runner.worker.files import canonical, pretty, write_once
-from runner.worker.kin import WORKER
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import UNREACHABLE, State, look
 
@@ -96,7 +96,7 @@ class LocalBackend:
 
     def cancel(self, ticket: Ticket, signal: str = "TERM") -> None:
         """Ask for the end of a run; of one whose worker is gone, see to it ourselves."""
-        from runner.worker.cancel import cancel
+        from runner.worker.execution.cancel import cancel
 
         cancel(RunDirectory(Path(ticket.directory)), signal)
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runner.backends.backend import Sink
+from runner.worker.execution.progress import texts
 from runner.worker.facts import Claim, Failure, Outcome
-from runner.worker.progress import texts
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import UNREACHABLE, State, abandon, look
 from runner.worker.tools import reap

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from runner.errors import MlrunError
 from runner.store.home import cache as default_cache
-from runner.worker.digests import Digests
+from runner.worker.execution.digests import Digests
+from runner.worker.execution.inputs import digest_of, hash_declared
+from runner.worker.execution.workplace import Workplace
 from runner.worker.facts import FileFact, InstalledEnvironment, Placement, SourceFacts
 from runner.worker.files import Json
 from runner.worker.globs import matches
 from runner.worker.hashing import digest_of_directory
-from runner.worker.inputs import digest_of, hash_declared
 from runner.worker.manifest import decode_manifest
 from runner.worker.objects import Objects
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Input, RunSpec
-from runner.worker.workplace import Workplace
 
 _MOST_NOTES = 5  # lines about observed inputs that are not what they were
 

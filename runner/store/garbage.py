@@ -123,7 +123,7 @@ def _leftovers(store: Store) -> Iterator[Path]:
 
 
 def _remove(garbage: list[_Object], leftovers: list[Path]) -> None:
-    from runner.worker.workplace import tear_down
+    from runner.worker.execution.workplace import tear_down
 
     try:
         for item in sorted(garbage, key=lambda item: not _is_manifest(item.path)):

@@ -119,7 +119,7 @@ class Store:
         except OSError as error:
             message = f"cannot remove the run {run.id}: {error.strerror}"
             raise StoreError(message, hint=f"look at who owns {run.path}") from error
-        from runner.worker.workplace import tear_down
+        from runner.worker.execution.workplace import tear_down
 
         tear_down(gone)
 

@@ -26,15 +26,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _start(words: Sequence[str]) -> int:
-    from runner.worker.start import start
+    from runner.worker.execution.start import start
 
     return start(Path(words[0]))
 
 
 def _wait(words: Sequence[str]) -> int:
     """Be ready, and start the run whose directory comes on a descriptor; if none comes, nothing has happened."""
-    from runner.worker import execute, prepare, start
     from runner.worker.environment import prepare as environment
+    from runner.worker.execution import execute, prepare, start
 
     del environment, execute, prepare  # imported while the near side still plans
     with os.fdopen(int(words[0]), "rb") as stream:
@@ -64,7 +64,7 @@ def _look(words: Sequence[str]) -> int:
 
 def _cancel(words: Sequence[str]) -> int:
     """Cancel a run; a second word names the signal, INT or TERM."""
-    from runner.worker.cancel import cancel
+    from runner.worker.execution.cancel import cancel
     from runner.worker.rundir import RunDirectory
 
     state = cancel(RunDirectory(Path(words[0])), words[1] if len(words) > 1 else "TERM")

@@ -1,16 +1,9 @@
 """The lab in which backends are tried."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
-
-from runs import Bench
-
 from runner.backends.backend import Launch
+from tests.worker.runs import Bench
 
 
 class Lab:

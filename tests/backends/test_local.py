@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from contract import Collected, Contract
-from runs import until
 
 import runner
 from runner.backends.backend import Ticket
@@ -17,6 +15,8 @@ from runner.errors import BackendError
 from runner.worker.facts import Claim, Outcome, Start
 from runner.worker.processes import is_alive, myself
 from runner.worker.state import look
+from tests.backends.contract import Collected, Contract
+from tests.worker.runs import until
 
 
 class TestLocal(Contract):

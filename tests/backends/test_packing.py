@@ -2,13 +2,13 @@ import os
 import subprocess
 
 import pytest
-from contract import Collected
 
 from runner.backends.exit_codes import exit_code
 from runner.backends.packing import pack
 from runner.backends.tail import Tail
 from runner.worker.facts import Outcome
 from runner.worker.hashing import sha256_of_file
+from tests.backends.contract import Collected
 from tests.needs import python
 
 

@@ -11,12 +11,12 @@ from runner.errors import IntegrityError
 from runner.records.finish import finish
 from runner.records.rerun import check_inputs, pinned_spec
 from runner.store.store import Store
-from runner.worker.digests import Digests
+from runner.worker.execution.digests import Digests
+from runner.worker.execution.inputs import hash_declared
+from runner.worker.execution.workplace import Workplace, set_up
 from runner.worker.facts import FileFact, InstalledEnvironment, Placement, SourceFacts
 from runner.worker.hashing import sha256_of
-from runner.worker.inputs import hash_declared
 from runner.worker.spec import Input, Interpreter
-from runner.worker.workplace import Workplace, set_up
 from tests.store.runs import a_run, a_snapshot, a_spec, end, everything_below, seen
 
 INTERPRETER = Interpreter("/usr/bin/python3", "3.11.7", "cpython", "cpython-311", "cp311", "main", "linux", "ab" * 32)

@@ -2,14 +2,11 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from runs import Bench
+from tests.worker.runs import Bench
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from _socket import AF_INET, SOCK_STREAM, socket
 from types import TracebackType
 from typing import Optional
 
-from runner.worker.kin import WORKER
+from runner.worker.execution.kin import WORKER
 from runner.worker.rundir import RunDirectory
 
 Environ = dict[bytes, bytes]

@@ -13,7 +13,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from runs import FLAGS, WORKER, until
+
+from tests.worker.runs import FLAGS, WORKER, until
 
 TOKEN = "the-token-of-this-run"
 

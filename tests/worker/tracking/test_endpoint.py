@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import until
 
 from runner.worker.facts import Outcome, Start
 from runner.worker.rundir import RunDirectory
 from runner.worker.tracking.endpoint import Endpoint
 from tests.needs import python
+from tests.worker.runs import until
 from tests.worker.tracking.conftest import lines
 
 PYENV = os.environ.get("PYENV_ROOT") or str(Path("~/.pyenv").expanduser())  # before a test has a home of its own

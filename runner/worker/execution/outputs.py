@@ -9,13 +9,13 @@ from dataclasses import field, replace
 from typing import Optional
 
 from runner.errors import StoreError
-from runner.worker.digests import Digests
+from runner.worker.execution.digests import Digests
+from runner.worker.execution.inputs import MOST_BYTES, MOST_FILES, list_gaps, mode_of, within_budget
+from runner.worker.execution.scan import Listing
 from runner.worker.facts import FileFact, Files, Gap
 from runner.worker.globs import matches
 from runner.worker.hashing import sha256_of_file
-from runner.worker.inputs import MOST_BYTES, MOST_FILES, list_gaps, mode_of, within_budget
 from runner.worker.objects import Objects
-from runner.worker.scan import Listing
 from runner.worker.values import dataclass
 
 

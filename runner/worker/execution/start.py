@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 
 from runner.errors import MlrunError, StoreError
-from runner.worker import kin
 from runner.worker.clock import now
+from runner.worker.execution import kin
+from runner.worker.execution.progress import teller
+from runner.worker.execution.signals import Cancelled, Signals
 from runner.worker.facts import Cancellation, Claim, Failure, Outcome, Placement
 from runner.worker.processes import myself
-from runner.worker.progress import teller
 from runner.worker.rundir import RunDirectory
-from runner.worker.signals import Cancelled, Signals
 from runner.worker.spec import RunSpec
 
 _BALLAST = bytes(1 << 16)  # given back before the outcome is written, so that it finds room on a full disk
@@ -45,12 +45,12 @@ def _carry_out(run: RunDirectory, signals: Signals) -> Outcome:
         if early is not None:
             return _cancelled(signal.Signals[f"SIG{early.signal}"])
         run.reserve.write_bytes(_BALLAST)
-        from runner.worker.prepare import Job, prepare
+        from runner.worker.execution.prepare import Job, prepare
 
         job = Job(run, run.read(RunSpec), run.read(Placement), teller(run.progress))
         prepared = prepare(job)
         stage = "submit"
-        from runner.worker.execute import execute
+        from runner.worker.execution.execute import execute
 
         return execute(job, prepared, signals)
     except MlrunError as error:
@@ -85,7 +85,7 @@ def _cancelled(number: int) -> Outcome:
 
 def _clear(run: RunDirectory, outcome: Outcome) -> None:
     """Remove what only this worker needed, and a fresh directory in which no command has worked."""
-    from runner.worker.workplace import tear_down
+    from runner.worker.execution.workplace import tear_down
 
     for path in (run.reserve, run.secrets):
         path.unlink(missing_ok=True)

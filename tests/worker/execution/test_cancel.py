@@ -5,13 +5,13 @@ import time
 from dataclasses import replace
 
 import pytest
-from runs import FLAGS, WORKER, until
 
 from runner.errors import BackendError
-from runner.worker.cancel import cancel
+from runner.worker.execution.cancel import cancel
 from runner.worker.facts import Cancellation, Claim, Outcome, Start
 from runner.worker.processes import is_alive, myself
 from runner.worker.state import look
+from tests.worker.runs import FLAGS, WORKER, until
 
 
 def up(run):
@@ -130,13 +130,13 @@ def test_the_verb(bench):
 
 
 def _host():
-    from runner.worker.host import host_facts
+    from runner.worker.execution.host import host_facts
 
     return host_facts()
 
 
 def test_host_facts_are_quick():
-    from runner.worker.host import host_facts
+    from runner.worker.execution.host import host_facts
 
     host_facts()
     began = time.perf_counter()

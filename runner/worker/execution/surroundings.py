@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Optional
 
-from runner.worker import kin
+from runner.worker.execution import kin
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec

@@ -9,21 +9,21 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from runner.worker import baggage, neighbours, surroundings
 from runner.worker.clock import seconds
 from runner.worker.command import render, shell_argv
-from runner.worker.digests import Digests
+from runner.worker.execution import baggage, neighbours, surroundings
+from runner.worker.execution.digests import Digests
+from runner.worker.execution.inputs import Sight, hash_declared, observe
+from runner.worker.execution.outputs import Before
+from runner.worker.execution.progress import Say
+from runner.worker.execution.scan import SKIPPED, Listing, scan
+from runner.worker.execution.workplace import Workplace, set_up
 from runner.worker.facts import FileFact, Files, InstalledEnvironment, Placement, Request
 from runner.worker.globs import matches
-from runner.worker.inputs import Sight, hash_declared, observe
 from runner.worker.objects import Objects
-from runner.worker.outputs import Before
-from runner.worker.progress import Say
 from runner.worker.rundir import RunDirectory
-from runner.worker.scan import SKIPPED, Listing, scan
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass
-from runner.worker.workplace import Workplace, set_up
 
 _RECENT = 300.0  # seconds before the request: source touched later may have been edited after the snapshot
 

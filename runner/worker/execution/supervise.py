@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
-from runner.worker import kin
+from runner.worker.execution import kin
+from runner.worker.execution.signals import Signals
+from runner.worker.execution.usage import Meter
 from runner.worker.facts import Usage
-from runner.worker.signals import Signals
-from runner.worker.usage import Meter
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:

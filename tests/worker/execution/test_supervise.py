@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import FLAGS, WORKER, until
 
-from runner.worker import supervise
+from runner.worker.execution import supervise
 from runner.worker.facts import Outcome, Start
 from runner.worker.processes import is_alive
 from runner.worker.spec import Resources
+from tests.worker.runs import FLAGS, WORKER, until
 
 
 def test_what_a_command_leaves_behind_is_ended_and_does_not_hold_the_run_up(bench):

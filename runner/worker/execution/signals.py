@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Optional
 
-from runner.worker import kin
+from runner.worker.execution import kin
 
 # What a signal to the worker asks to be sent to the command. KILL itself would end the worker, and not the command.
 ASKING: Mapping[int, int] = {

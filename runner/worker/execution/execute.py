@@ -8,19 +8,19 @@ from dataclasses import replace
 from typing import Optional
 
 from runner.errors import BackendError, StoreError
-from runner.worker import child, kin, memory, neighbours, outputs, surroundings
 from runner.worker.clock import now
 from runner.worker.environment.shelf import hold
+from runner.worker.execution import child, kin, memory, neighbours, outputs, surroundings
+from runner.worker.execution.host import host_facts
+from runner.worker.execution.inputs import changed_since
+from runner.worker.execution.prepare import Job, Prepared, look
+from runner.worker.execution.signals import Cancelled, Signals
+from runner.worker.execution.supervise import Ended, Watch
+from runner.worker.execution.workplace import tear_down
 from runner.worker.facts import Failure, Files, Gap, Log, Outcome, Start
 from runner.worker.hashing import sha256_of_file
-from runner.worker.host import host_facts
-from runner.worker.inputs import changed_since
-from runner.worker.prepare import Job, Prepared, look
 from runner.worker.processes import identify, myself
-from runner.worker.signals import Cancelled, Signals
-from runner.worker.supervise import Ended, Watch
 from runner.worker.tracking.endpoint import Endpoint
-from runner.worker.workplace import tear_down
 
 _GRACE = 2.0  # seconds for what is left when mlrun itself failed
 

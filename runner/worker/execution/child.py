@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NoReturn, Optional
 
 from runner.errors import MlrunError
-from runner.worker import signals
-from runner.worker.surroundings import Environ
+from runner.worker.execution import signals
+from runner.worker.execution.surroundings import Environ
 
 _FAILED = 127
 

@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import FLAGS, WORKER
 
-from runner.worker.execute import killed_by_kernel
+from runner.worker.execution.execute import killed_by_kernel
+from runner.worker.execution.memory import Kills, count_kills
+from runner.worker.execution.supervise import Ended
 from runner.worker.facts import Outcome, Usage
-from runner.worker.memory import Kills, count_kills
-from runner.worker.supervise import Ended
+from tests.worker.runs import FLAGS, WORKER
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ import subprocess
 import time
 
 import pytest
-from runs import files
 
-from runner.worker import inputs, outputs
-from runner.worker.digests import Digests
+from runner.worker.execution import inputs, outputs
+from runner.worker.execution.digests import Digests
+from runner.worker.execution.inputs import digest_of
+from runner.worker.execution.scan import scan
 from runner.worker.facts import Outcome, SourceFacts
-from runner.worker.inputs import digest_of
-from runner.worker.scan import scan
 from runner.worker.spec import Input
 from tests.needs import need
+from tests.worker.runs import files
 
 
 def sha256(data):

@@ -8,13 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 
 from runner.errors import BackendError
-from runner.worker import kin
 from runner.worker.clock import now
+from runner.worker.execution import kin
+from runner.worker.execution.supervise import KILL, TERM, Step
 from runner.worker.facts import Cancellation, Claim, Identity, Outcome, Start
 from runner.worker.processes import is_alive, myself
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look, settle
-from runner.worker.supervise import KILL, TERM, Step
 
 _STEP = 0.02
 _WORDS: Mapping[str, int] = {"INT": numbers.SIGINT, "TERM": numbers.SIGTERM, "KILL": numbers.SIGQUIT}  # to a worker

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from runs import FLAGS, WORKER, files, until
 
 from runner.worker.facts import Cancellation, Claim, InstalledEnvironment, Outcome, Start
 from runner.worker.hashing import sha256_of_file
@@ -13,6 +12,7 @@ from runner.worker.processes import is_alive, myself
 from runner.worker.spec import Parameter, Resources
 from runner.worker.state import look
 from tests.needs import need
+from tests.worker.runs import FLAGS, WORKER, files, until
 
 
 def test_a_run_leaves_all_its_files(bench):

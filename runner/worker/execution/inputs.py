@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import IntegrityError, MlrunError
-from runner.worker.digests import Digests
+from runner.worker.execution.digests import Digests
+from runner.worker.execution.progress import Say
+from runner.worker.execution.scan import Listing, scan
+from runner.worker.execution.workplace import Workplace
 from runner.worker.facts import FileFact, Files, Gap
 from runner.worker.globs import expand, matches
 from runner.worker.hashing import Key, digest_of_directory, stat_key
-from runner.worker.progress import Say
-from runner.worker.scan import Listing, scan
 from runner.worker.spec import Input
 from runner.worker.values import dataclass
-from runner.worker.workplace import Workplace
 
 MOST_FILES = 10_000  # observed files that a record names
 MOST_BYTES = 1 << 30  # of observed files that are read to be hashed

@@ -1,10 +1,9 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from runs import until
-
-from runner.worker import neighbours
+from runner.worker.execution import neighbours
 from runner.worker.facts import Outcome
+from tests.worker.runs import until
 
 
 def test_runs_that_overlap_are_said_by_both(bench):

@@ -6,9 +6,9 @@ import sys
 import time
 
 import pytest
-from runs import until
 
-from runner.worker import kin
+from runner.worker.execution import kin
+from tests.worker.runs import until
 
 
 @pytest.fixture

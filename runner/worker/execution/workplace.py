@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import IntegrityError, MlrunError, SourceError
+from runner.worker.execution.progress import Say
 from runner.worker.facts import Placement, SourceFacts
 from runner.worker.globs import expand
 from runner.worker.manifest import Entry, decode_manifest, materialise
 from runner.worker.objects import Objects, clone_or_copy
-from runner.worker.progress import Say
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Input, RunSpec
 from runner.worker.values import dataclass

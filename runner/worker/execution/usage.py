@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from runner.worker import kin
+from runner.worker.execution import kin
 from runner.worker.facts import Usage
 
 if TYPE_CHECKING:

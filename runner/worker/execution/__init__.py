@@ -1,0 +1,1 @@
+"""Carries a run out on this host: prepares, starts, watches, takes stock."""

@@ -179,6 +179,8 @@ def test_mlrun_is_found_by_nested_runs(backend, lab, tmp_path, monkeypatch):
     (tool / "mlrun").touch(mode=0o755)
     (tool / "python").symlink_to(os.path.realpath(sys.executable))
     monkeypatch.setattr(sys, "executable", str(tool / "python"))
+    others = [path for path in os.environ["PATH"].split(os.pathsep) if not (Path(path) / "mlrun").exists()]
+    monkeypatch.setenv("PATH", os.pathsep.join(others))  # the caller's own `mlrun` would go before
     sink = Collected()
     run = lab.planned("command -v mlrun; echo ${{PATH%%:*}}")
     backend.follow(backend.submit(run, lab.store, lab.launch()), sink)

@@ -13,7 +13,7 @@ from runner.cli.table import table
 from runner.cli.when import amount
 
 
-@click.command()
+@click.command(short_help="List the outputs of a run, or write them out.")
 @run_argument
 @click.argument("path", required=False)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write them under this directory.")

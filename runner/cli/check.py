@@ -15,7 +15,7 @@ from runner.cli.session import Session, printable
 _COLORS = {"error": "red", "warning": "yellow", "note": "blue"}
 
 
-@click.command()
+@click.command(short_help="Find what is wrong in a project.")
 @click.argument("directory", default=".", type=click.Path(path_type=Path))
 @common
 @click.pass_obj

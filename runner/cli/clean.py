@@ -12,7 +12,7 @@ from runner.cli.when import amount
 from runner.errors import FormatError, UsageError
 
 
-@click.command()
+@click.command(short_help="Remove runs.")
 @run_arguments
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common
@@ -53,7 +53,7 @@ def _confirm(names: str) -> None:
     click.confirm(f"remove {names} for good?", abort=True, err=True)
 
 
-@click.command()
+@click.command(short_help="Free what no run needs any more.")
 @click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @common
 @click.pass_obj

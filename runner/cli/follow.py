@@ -15,7 +15,7 @@ from runner.cli.session import Session
 from runner.cli.sink import TerminalSink
 
 
-@click.command()
+@click.command(short_help="Print what a run printed; -f follows it.")
 @run_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends; Ctrl-C ends the following alone.")
 @click.option("--stdout", "out", is_flag=True, help="The standard output alone.")
@@ -58,7 +58,7 @@ def _copy(path: Path, stream: TextIO) -> None:
         stream.flush()
 
 
-@click.command()
+@click.command(short_help="Wait until runs have ended.")
 @run_arguments
 @common
 @click.pass_obj
@@ -84,7 +84,7 @@ def wait(session: Session, run_ids: tuple[str, ...]) -> None:
     sys.exit(code)
 
 
-@click.command()
+@click.command(short_help="End runs.")
 @run_arguments
 @click.option("--kill", is_flag=True, help="KILL at once, without the TERM and its grace.")
 @common

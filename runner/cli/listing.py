@@ -47,7 +47,7 @@ _STATUSES = (
 _SORTS = ("created", "started", "duration", "name", "project", "entry_point", "status")
 
 
-@click.command("list")
+@click.command("list", short_help="List runs, the newest first.")
 @click.option("--project", help="Only runs of this project.")
 @click.option("-e", "--entry-point", help="Only runs of this entry point.")
 @click.option(

@@ -11,7 +11,7 @@ from runner.cli.session import Session
 from runner.cli.sink import TerminalSink
 
 
-@click.command()
+@click.command(short_help="Write the lock of a project into it.")
 @click.argument("directory", default=".", type=click.Path(path_type=Path))
 @click.option(
     "-e",

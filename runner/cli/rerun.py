@@ -19,7 +19,7 @@ _COLORS = {"identical": "green", "within-tolerance": "green", "different": "red"
 _MOST = 20  # lines of one kind, before the rest is counted
 
 
-@click.command()
+@click.command(short_help="Run a past run again, exactly, and compare.")
 @run_argument
 @click.option(
     "-P",

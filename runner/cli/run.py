@@ -22,7 +22,7 @@ from runner.errors import UsageError
 _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-@click.command()
+@click.command(short_help="Run an entry point of a project.")
 @click.argument("uri", default=".", type=click.Path(path_type=str))
 @click.option(
     "-e",

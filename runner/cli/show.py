@@ -17,7 +17,7 @@ _COLORS = {"succeeded": "green", "failed": "red", "killed": "yellow", "lost": "r
 Line = tuple[str, str]
 
 
-@click.command()
+@click.command(short_help="Show the record of a run.")
 @run_argument
 @common
 @click.pass_obj

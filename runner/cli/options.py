@@ -31,6 +31,31 @@ def common(function: F) -> F:
     return function
 
 
+def launching(function: F) -> F:
+    """Add what can be said of any run that is about to be launched, a new one or a past one again."""
+    for decorator in (
+        click.option("--keep-work", is_flag=True, help="Keep the fresh directory after success."),
+        click.option(
+            "--no-validate", is_flag=True, help="Take parameter values as they are, whatever their declared type."
+        ),
+        click.option("--run-name", default="", metavar="NAME", help="A name to find the run by."),
+        click.option(
+            "-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record."
+        ),
+        click.option("--on", "host", metavar="HOST", help="The machine to run on; `local` is this one."),
+        click.option(
+            "-b",
+            "--backend",
+            default="local",
+            show_default=True,
+            shell_complete=complete_backends,
+            help="Where the run is carried out.",
+        ),
+    ):
+        function = decorator(function)
+    return function
+
+
 def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return run names and short ids that begin as typed."""
     del ctx, parameter

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import assignment, common, complete_backends, run_argument
+from runner.cli.options import assignment, common, launching, run_argument
 from runner.cli.run import refuse_what_is_to_come
 from runner.cli.session import Session, printable
 
@@ -30,15 +30,6 @@ _MOST = 20  # lines of one kind, before the rest is counted
     callback=assignment,
     help="Another value for a parameter.",
 )
-@click.option("--on", "host", metavar="HOST", help="The machine to run on; `local` is this one.")
-@click.option(
-    "-b",
-    "--backend",
-    default="local",
-    show_default=True,
-    shell_complete=complete_backends,
-    help="Where the run is carried out.",
-)
 @click.option(
     "--tolerance",
     "tolerances",
@@ -47,13 +38,10 @@ _MOST = 20  # lines of one kind, before the rest is counted
     help="How far a metric may be off: 0.01, or 1% of its value; repeatable.",
 )
 @click.option("--check", is_flag=True, help="Exit 0 for the same result, 1 for another one, 3 where none can be told.")
-@click.option("--no-validate", is_flag=True, help="Take parameter values as they are, whatever their declared type.")
 @click.option("--allow-changed-inputs", is_flag=True, help="Run with the inputs as they are today.")
-@click.option("-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record.")
-@click.option("--run-name", default="", metavar="NAME", help="A name to find the run by.")
-@click.option("--keep-work", is_flag=True, help="Keep the fresh directory after success.")
 @click.option("--dry-run", is_flag=True, help="Check the inputs and print what would run; nothing is made.")
 @click.option("-d", "--detach", is_flag=True, help="Return when the run is launched.")
+@launching
 @common
 @click.pass_obj
 def rerun(session: Session, /, **options: Any) -> None:
@@ -78,7 +66,7 @@ def rerun(session: Session, /, **options: Any) -> None:
     store = session.store
     past = store.find(options["run_id"])
     if options["dry_run"]:
-        prepared = prepare_again(past, ask, store).prepared
+        prepared = prepare_again(past, ask, store)
         session.emit(spec=prepared.spec.to_json(), digest=prepared.spec.digest)
         return
     with Signals(session) as signals:

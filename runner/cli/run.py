@@ -8,14 +8,7 @@ from typing import Any
 
 import click
 
-from runner.cli.options import (
-    assignment,
-    common,
-    complete_backends,
-    complete_entry_points,
-    complete_parameters,
-    tag_assignment,
-)
+from runner.cli.options import assignment, common, complete_entry_points, complete_parameters, launching, tag_assignment
 from runner.cli.session import Session
 from runner.errors import UsageError
 
@@ -48,19 +41,8 @@ _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 @click.option(
     "--env-manager", metavar="NAME", help="local, virtualenv, uv or conda; chosen by the project if left out."
 )
-@click.option(
-    "-b",
-    "--backend",
-    default="local",
-    show_default=True,
-    shell_complete=complete_backends,
-    help="Where the run is carried out.",
-)
 @click.option("-c", "--backend-config", metavar="JSON", help="Configuration of the backend: JSON, or a .json file.")
-@click.option("--on", "host", metavar="HOST", help="The machine to run on; `local` is this one.")
 @click.option("--isolated", is_flag=True, help="Work in a fresh directory made from the snapshot, not in place.")
-@click.option("-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record.")
-@click.option("--run-name", default="", metavar="NAME", help="A name to find the run by.")
 @click.option(
     "--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=tag_assignment, help="A label; repeatable."
 )
@@ -71,12 +53,11 @@ _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 @click.option(
     "--storage-dir", type=click.Path(path_type=Path), help="Where remote `path` parameters are downloaded to."
 )
-@click.option("--no-validate", is_flag=True, help="Take parameter values as they are, whatever their declared type.")
 @click.option("--upgrade", is_flag=True, help="Resolve the environment anew instead of using its lock.")
 @click.option("--max-file-size", metavar="SIZE", help="Source files above this are recorded, not stored (100M).")
-@click.option("--keep-work", is_flag=True, help="Keep the fresh directory after success.")
 @click.option("--dry-run", is_flag=True, help="Plan and print what would run; nothing is made.")
 @click.option("-d", "--detach", is_flag=True, help="Return when the run is launched; `mlrun logs -f` follows it.")
+@launching
 @common
 @click.pass_obj
 def run(session: Session, /, **options: Any) -> None:

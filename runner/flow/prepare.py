@@ -37,7 +37,7 @@ class Prepared:
     launch: Launch
     display: str  # the source's URI without userinfo
     project: Path  # the project's directory; it may be gone once the run is created
-    warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # lines to say before it runs
 
 
 @contextmanager
@@ -70,7 +70,8 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             uv=find_uv(),
             keep_work=ask.keep_work,
         )
-        yield Prepared(spec, captured.facts, launch, source.display, source.project, environment.warnings)
+        warnings = tuple(f"warning: {warning}" for warning in environment.warnings)
+        yield Prepared(spec, captured.facts, launch, source.display, source.project, warnings)
 
 
 def refuse_missing(inputs: Iterable[Input], project: Path) -> None:

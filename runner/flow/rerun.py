@@ -15,7 +15,7 @@ from runner.backends.warm import dismissed_on_error, warmed
 from runner.errors import ProjectError
 from runner.flow.ask import Labels, Say
 from runner.flow.prepare import Prepared, find_uv, secret_values
-from runner.flow.start import Started, request_for, submit
+from runner.flow.start import Started, make, request_for, submit
 from runner.planning import refuse_inputs_outside
 from runner.project.load import find_entry_point, load
 from runner.project.parameters import Values, resolve
@@ -42,16 +42,11 @@ class AskAgain:
     argv: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class PreparedAgain:
-    """What will run, and how the past run's inputs look today."""
+def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
+    """Plan a re-run; its remarks say of inputs that are not what they were.
 
-    prepared: Prepared
-    inputs: tuple[InputCheck, ...]
-
-
-def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> PreparedAgain:
-    """Plan a re-run; ProjectError where inputs changed or vanished, IntegrityError where the source is not whole."""
+    ProjectError where inputs changed or vanished, IntegrityError where the source is not whole.
+    """
     record = finish(past, store)
     spec = pinned_spec(past)
     if ask.overrides:
@@ -72,10 +67,8 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> PreparedAg
         keep_work=ask.keep_work,
     )
     request = past.read(Request)
-    return PreparedAgain(
-        Prepared(spec, past.read(SourceFacts), launch, request.uri, Path(request.cwd)),
-        inputs,
-    )
+    notes = tuple(f"note: {item.note}" for item in inputs if item.note)
+    return Prepared(spec, past.read(SourceFacts), launch, request.uri, Path(request.cwd), notes)
 
 
 def start_again(
@@ -91,14 +84,9 @@ def start_again(
     """Launch a re-run of ``past``; ``backend`` and ``hold`` are as in ``start``."""
     backend = backend or warmed(ask.backend, foreground=foreground)
     with dismissed_on_error(backend), store.writing():
-        again = prepare_again(past, ask, store)
-        for item in again.inputs:
-            if item.note:
-                say(f"note: {item.note}")
-        prepared = again.prepared
+        prepared = prepare_again(past, ask, store)
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend, rerun_of=past.id)
-        hold()
-        run = store.create(request, prepared.spec, prepared.source)
+        run = make(prepared, request, store, say, hold)
     return submit(run, store, backend, replace(prepared.launch, foreground=foreground), prepared.spec)
 
 

@@ -52,12 +52,17 @@ def start(
     """
     backend = backend or warmed(ask.backend, foreground=foreground)
     with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
-        for warning in prepared.warnings:
-            say(f"warning: {warning}")
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)
-        hold()
-        run = store.create(request, prepared.spec, prepared.source)
+        run = make(prepared, request, store, say, hold)
     return submit(run, store, backend, replace(prepared.launch, foreground=foreground), prepared.spec)
+
+
+def make(prepared: Prepared, request: Request, store: Store, say: Say, hold: Callable[[], None]) -> RunDirectory:
+    """Say what was odd about a prepared run, and make its directory; the store is held for writing."""
+    for remark in prepared.remarks:
+        say(remark)
+    hold()
+    return store.create(request, prepared.spec, prepared.source)
 
 
 def submit(run: RunDirectory, store: Store, backend: Backend, launch: Launch, spec: RunSpec) -> Started:

@@ -13,8 +13,6 @@ from pathlib import Path
 from runner.errors import SourceError
 from runner.worker.tools import Finished, call, stream
 
-Words = Sequence["str | bytes | os.PathLike[str]"]
-
 # A repository's own configuration may name programs; these two run on nearly every command.
 _QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _PATIENCE = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=120", "-c", "gc.auto=0", "-c", "maintenance.auto=0")

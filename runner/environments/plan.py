@@ -12,7 +12,7 @@ from runner.environments.conda_env import read_conda_env
 from runner.environments.installer import configured, merged
 from runner.environments.python_env import read_python_env
 from runner.environments.requirements import Gathered, Line, gather, spec_file
-from runner.errors import EnvironmentBuildError, FormatError, ProjectError, UsageError
+from runner.errors import FormatError, ProjectError, UsageError
 from runner.worker.environment import versions
 from runner.worker.environment.toml import Table, loads
 from runner.worker.spec import EnvironmentSpec, SpecFile
@@ -44,16 +44,6 @@ def plan(project: Path, choice: Choice, *, manager: str | None = None, caller_en
     if manager in ("virtualenv", "uv") and planned.spec.kind == "virtualenv":
         return replace(planned, spec=replace(planned.spec, manager=manager))
     return planned
-
-
-def refuse_unsupported(environment: EnvironmentSpec) -> None:
-    """Raise EnvironmentBuildError for kinds of environment that are planned, and not yet built."""
-    if environment.kind == "conda":
-        message = f"conda environments are not supported yet ({environment.source})"
-        raise EnvironmentBuildError(message, hint="`--env-manager virtualenv` takes its Python and its pip packages")
-    if environment.kind == "container":
-        message = f"containers are not supported yet (docker_env: {environment.image})"
-        raise EnvironmentBuildError(message, hint="`--env-manager local` runs the command on this machine instead")
 
 
 def _named(project: Path, choice: Choice, manager: str | None, environ: Mapping[str, str]) -> Planned | None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from runner import planning
 from runner.backends.backend import Launch
 from runner.environments.plan import plan as plan_environment
-from runner.environments.plan import refuse_unsupported
 from runner.errors import ProjectError
 from runner.flow.ask import Ask, Say
 from runner.project.load import find_entry_point, load
@@ -21,6 +20,7 @@ from runner.project.parameters import Resolved, resolve
 from runner.sources.fetch import Source, fetch
 from runner.sources.snapshot import SIZE_CAP, Captured, take
 from runner.store.store import Store
+from runner.worker.environment.kinds import refuse_unsupported
 from runner.worker.facts import SourceFacts
 from runner.worker.globs import expand
 from runner.worker.hashing import StatCache

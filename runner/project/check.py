@@ -180,7 +180,7 @@ def _environments(project: Project) -> Iterator[Finding]:
 
 def _unsupported(project: Project, environment: EnvironmentSpec) -> Iterator[Finding]:
     """A project is no worse for what this version cannot run: a warning."""
-    from runner.environments.plan import refuse_unsupported
+    from runner.worker.environment.kinds import refuse_unsupported
 
     try:
         refuse_unsupported(environment)

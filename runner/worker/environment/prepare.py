@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
-from runner.errors import EnvironmentBuildError, StoreError
+from runner.errors import StoreError
 from runner.worker.codec import encode
 from runner.worker.environment import discovery, locking, pylock, shelf, versions
 from runner.worker.environment.interpreters import Interpreters, same
+from runner.worker.environment.kinds import refuse_unsupported
 from runner.worker.environment.locking import Taken
 from runner.worker.environment.site import Site
 from runner.worker.facts import Gap, InstalledEnvironment, Placement
@@ -45,6 +46,7 @@ def prepare(
     """
     began = time.monotonic()
     site = Site(spec, placement, objects, project, say, scratch, installer)
+    refuse_unsupported(spec.environment)
     environment = _kinds()[spec.environment.kind](site)
     return replace(environment, seconds=round(time.monotonic() - began, 3))
 
@@ -78,7 +80,7 @@ def prepare_lock(  # noqa: PLR0913
 
 
 def _kinds() -> Mapping[str, Callable[[Site], InstalledEnvironment]]:
-    return {"virtualenv": _virtualenv, "host": _host, "conda": _conda, "container": _container}
+    return {"virtualenv": _virtualenv, "host": _host}
 
 
 def _virtualenv(site: Site) -> InstalledEnvironment:
@@ -171,13 +173,3 @@ def _host(site: Site) -> InstalledEnvironment:
         why="asked for by --env-manager local",
         gaps=tuple(gaps),
     )
-
-
-def _conda(site: Site) -> InstalledEnvironment:
-    message = f"conda environments are not supported yet ({site.wanted.source or 'conda.yaml'})"
-    raise EnvironmentBuildError(message, hint="`--env-manager virtualenv` takes its Python and its pip packages")
-
-
-def _container(site: Site) -> InstalledEnvironment:
-    message = f"containers are not supported yet (docker_env: {site.wanted.image})"
-    raise EnvironmentBuildError(message, hint="`--env-manager local` runs the command on this machine instead")

@@ -196,11 +196,11 @@ def test_a_detached_run_is_followed_waited_for_and_cancelled(mlrun: Mlrun, proje
 
 
 def test_a_killed_worker_is_orphaned_then_lost(mlrun: Mlrun, project: Project):
-    project.write("MLproject", "entry_points:\n  main: {command: 'exec sleep 300'}\n")
+    project.write("MLproject", "entry_points:\n  main: {command: 'echo up; exec sleep 300'}\n")
     run = mlrun("run", project.path, "--env-manager", "local", "--detach").ok().out.strip()
-    start = Path(os.environ["MLRUN_HOME"]) / "runs" / run / "start.json"
-    until(start.exists)
-    facts = json.loads(start.read_text())
+    directory = Path(os.environ["MLRUN_HOME"]) / "runs" / run
+    until(lambda: (directory / "stdout.log").exists() and (directory / "stdout.log").read_bytes())  # past its gate
+    facts = json.loads((directory / "start.json").read_text())
     os.kill(facts["worker"]["pid"], signal.SIGKILL)
     until(lambda: mlrun("list", "--json").json["runs"][0]["status"] == "orphaned")
     os.kill(facts["child"]["pid"], signal.SIGKILL)
@@ -210,11 +210,11 @@ def test_a_killed_worker_is_orphaned_then_lost(mlrun: Mlrun, project: Project):
 
 
 def test_an_orphan_can_be_cancelled(mlrun: Mlrun, project: Project):
-    project.write("MLproject", "entry_points:\n  main: {command: 'sleep 300 & sleep 301'}\n")
+    project.write("MLproject", "entry_points:\n  main: {command: 'sleep 300 & echo up; sleep 301'}\n")
     run = mlrun("run", project.path, "--env-manager", "local", "--detach").ok().out.strip()
-    start = Path(os.environ["MLRUN_HOME"]) / "runs" / run / "start.json"
-    until(start.exists)
-    os.kill(json.loads(start.read_text())["worker"]["pid"], signal.SIGKILL)
+    directory = Path(os.environ["MLRUN_HOME"]) / "runs" / run
+    until(lambda: (directory / "stdout.log").exists() and (directory / "stdout.log").read_bytes())
+    os.kill(json.loads((directory / "start.json").read_text())["worker"]["pid"], signal.SIGKILL)
     mlrun("cancel", run).ok()
     assert mlrun.show(run)["run"]["status"] == "killed"
 

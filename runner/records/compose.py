@@ -9,7 +9,7 @@ from runner.records import composed_setting
 from runner.records.basics import Digest, digest, uri
 from runner.records.clean import clean_argv, clean_text
 from runner.records.evidence import Evidence, gather, said
-from runner.records.gaps import explain_missing
+from runner.records.gaps import clock_set_back, explain_missing
 from runner.records.metrics import read_metrics
 from runner.records.model import Record, Relations, Run, Tool, Why
 from runner.records.results import Input, Log, Output, Result
@@ -45,7 +45,8 @@ def compose(run: RunDirectory, store: Store, state: State | None = None) -> Reco
         "result": _result(facts),
         "logs": _logs(run, facts.outcome),
     }
-    known = (*gaps, *said(facts), *more, *metric_gaps, *tracking_gaps)
+    clock = clock_set_back(facts.outcome, parts["run"].started)
+    known = (*gaps, *said(facts), *more, *metric_gaps, *tracking_gaps, *clock)
     return Record(
         **parts,
         actor=facts.request.actor,

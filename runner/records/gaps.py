@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from runner.worker.clock import seconds
 from runner.worker.facts import Gap, Outcome
 from runner.worker.state import State
 
+_TICK = 1.0  # seconds that clocks may differ without having been set
 _GROUPS = frozenset(
     {
         *("run", "actor", "why", "code", "entry_point", "parameters", "environment", "platform", "execution"),
@@ -48,6 +50,21 @@ def explain_missing(
         "logs": (not parts["logs"], f"the logs are not sealed: {late}"),
     }
     return tuple(Gap(field, reason) for field, (absent, reason) in found.items() if absent and field not in explained)
+
+
+def clock_set_back(outcome: Outcome | None, started: str | None) -> tuple[Gap, ...]:
+    """Return a gap where a run's end is earlier than its start and its measured duration allow.
+
+    A clock that was set forward cannot be told from the time that taking stock of outputs needs.
+    """
+    if outcome is None or started is None or outcome.usage is None:
+        return ()
+    shown, measured = seconds(outcome.at) - seconds(started), outcome.usage.wall
+    if shown >= measured - _TICK:
+        return ()
+    return (
+        Gap("run.ended", f"the clock was set back: {shown:.0f} s by it since the start, {measured:.0f} s measured"),
+    )
 
 
 def _not_reached(state: State) -> str:

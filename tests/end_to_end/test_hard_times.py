@@ -162,6 +162,26 @@ def test_a_reboot_leaves_no_run_running(mlrun: Mlrun, project: Project):
     assert mlrun.show(run)["run"]["status"] == "lost"
 
 
+@pytest.mark.parametrize(("began", "went"), [("-2h", "+3h"), ("+3h", "-2h")])
+def test_a_clock_that_jumps(mlrun: Mlrun, project: Project, tmp_path: Path, began: str, went: str):
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    need("faketime", found, "libfaketime is not installed")
+    clock = tmp_path / "clock"
+    clock.write_text(began)
+    project.write("MLproject", f"entry_points:\n  main: {{command: 'sleep 1; echo {went} > {clock}; sleep 1'}}\n")
+    mlrun(
+        *("run", project.path, *LOCAL),
+        LD_PRELOAD=str(found[0]),
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    ).ok()
+    record = mlrun.show()
+    assert record["run"]["status"] == "succeeded"
+    assert 2 <= record["run"]["duration"] < 600
+    assert ("run.ended" in {gap["field"] for gap in record["gaps"]}) is (went == "-2h")
+
+
 @pytest.mark.slow
 def test_two_hundred_runs_at_once(mlrun: Mlrun, project: Project):
     project.commit()

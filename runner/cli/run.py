@@ -36,7 +36,9 @@ _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     shell_complete=complete_parameters,
     help="A parameter; undeclared ones become --NAME VALUE.",
 )
-@click.option("--params-file", type=click.Path(path_type=Path), help="Parameters from a YAML or JSON file; -P wins.")
+@click.option(
+    "--params-file", type=click.Path(path_type=Path), help="Parameters from a YAML or JSON file, or - ; -P wins."
+)
 @click.option("-v", "--version", metavar="REV", help="Branch, tag or commit of a git project.")
 @click.option(
     "--env-manager", metavar="NAME", help="local, virtualenv, uv or conda; chosen by the project if left out."

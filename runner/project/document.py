@@ -49,14 +49,18 @@ class Node:
         return {MAPPING: "a mapping", SEQUENCE: "a list", NULL: "nothing"}.get(self.kind, f"{self.value!r:.40}")
 
 
-def read_bytes(path: Path, what: str, cap: int = SIZE_CAP) -> bytes:
-    """Return a small file's bytes; ProjectError where it is missing, no plain file, or larger than ``cap``."""
+def read_bytes(path: Path, what: str, cap: int = SIZE_CAP, *, pipes: bool = False) -> bytes:
+    """Return a small file's bytes; ProjectError where it is missing, no plain file, or larger than ``cap``.
+
+    ``pipes``: a pipe will do as well, as a shell's `<(command)` makes one; it is read to its end.
+    """
+    # Never wait on a pipe that nobody writes to, unless a pipe is what is meant.
+    patience = 0 if pipes else os.O_NONBLOCK
     try:
-        # Never wait on a pipe that nobody writes to.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | patience | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
+            if not (stat.S_ISREG(status.st_mode) or (pipes and stat.S_ISFIFO(status.st_mode))):
                 message = f"{shown(path)} is not a plain file"
                 raise ProjectError(message, hint=f"{what} is a text file")
             data = stream.read(cap + 1)
@@ -67,7 +71,7 @@ def read_bytes(path: Path, what: str, cap: int = SIZE_CAP) -> bytes:
         message = f"{shown(path)} cannot be read: {error.strerror}"
         raise ProjectError(message, hint="check its name and its permissions") from None
     if len(data) > cap:
-        message = f"{shown(path)} is {status.st_size:,} bytes large, and {what} has at most {cap:,}"
+        message = f"{shown(path)} is {max(status.st_size, len(data)):,} bytes large, and {what} has at most {cap:,}"
         raise ProjectError(message, hint="is it the right file? Data belongs into files of its own")
     return data
 

@@ -136,10 +136,20 @@ def _other_ways(project: Project) -> str:
     if project.file is None and misnamed:
         found = next(name for name in names if name.lower() == misnamed.lower())
         return f"rename {found} to MLproject: the file has no extension"
+    deeper = next((name for name in sorted(names) if _holds_project(project.directory / name)), None)
+    if project.file is None and deeper:
+        return f"{deeper} holds an MLproject: write {shlex.quote(f'URI#{deeper}')}, or run it by its own path"
     scripts = sorted(name for name in names if name.endswith(SCRIPTS))
     if scripts:
         return f"a script runs without being declared: -e {shlex.quote(scripts[0])}"
     return "declare it under `entry_points` in a file named MLproject"
+
+
+def _holds_project(directory: Path) -> bool:
+    try:
+        return directory.is_dir() and find_file(directory) is not None
+    except (ProjectError, OSError):
+        return False
 
 
 def _refuse_databricks(reader: Reader, node: Node | None) -> None:

@@ -59,12 +59,13 @@ def parse_assignments(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def read_params_file(path: Path) -> Mapping[str, Any]:
-    """Return the values of a YAML or JSON file by name, in the file's order; null is as if absent.
+    """Return the values of a YAML or JSON file by name, in the file's order; null is as if absent. `-`: standard input.
 
     ProjectError names file and line. YAML makes of a value what it makes of a default; the numbers of a `.json` file
     stay as they are written.
     """
-    data = read_bytes(path, "a parameters' file", _PARAMS_FILE_CAP)
+    path = Path("/dev/stdin") if str(path) == "-" else path
+    data = read_bytes(path, "a parameters' file", _PARAMS_FILE_CAP, pipes=True)
     if path.suffix.lower() == ".json":
         from runner.project.jsonfile import parse_json
 

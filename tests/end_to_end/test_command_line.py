@@ -170,3 +170,17 @@ def test_tags_are_checked_as_tags(mlrun: Mlrun, project: Project):
 def test_csv_has_the_lines_that_other_programs_read(mlrun: Mlrun, project: Project):
     mlrun("run", project.path, "--env-manager", "local", "--tag", "a=b=c").ok()
     assert mlrun("list", "--csv", "--columns", "status,tags.a").out == "status,tags.a\nsucceeded,b=c\n"
+
+
+def test_parameters_may_come_on_standard_input(mlrun: Mlrun, project: Project):
+    project.write("MLproject", "entry_points:\n  main: {parameters: {word: string}, command: 'echo {word}; wc -c'}\n")
+    said = mlrun("run", project.path, "--env-manager", "local", "--params-file", "-", stdin="word: hello\n").ok()
+    assert said.out == "hello\n0\n"
+
+
+def test_a_project_that_lies_deeper_is_named(mlrun: Mlrun, project: Project):
+    (project.path / "deep").mkdir()
+    (project.path / "MLproject").rename(project.path / "deep" / "MLproject")
+    said = mlrun("run", project.path, "--env-manager", "local")
+    assert said.code != 0
+    assert "write 'URI#deep'" in said.err

@@ -296,6 +296,14 @@ def test_a_params_file_may_be_yaml(tmp_path):
     assert values == {"alpha": 0.00001, "on": True, "xs": [1, "b"], "010": "text"}
 
 
+def test_a_params_file_may_be_a_pipe():
+    reading, writing = os.pipe()
+    os.write(writing, b"{alpha: 0.5}")
+    os.close(writing)
+    assert read_params_file(Path(f"/dev/fd/{reading}")) == {"alpha": 0.5}
+    os.close(reading)
+
+
 def test_a_params_file_may_be_json_and_its_numbers_stay_as_written(tmp_path):
     write(tmp_path, '{"alpha": 1e-5, "n": 010.5, "xs": [1.50, null]}'.replace("010.5", "10.50"), "p.json")
     assert read_params_file(tmp_path / "p.json") == {"alpha": "1e-5", "n": "10.50", "xs": ["1.50", None]}

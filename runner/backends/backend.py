@@ -32,6 +32,7 @@ class Launch:
     uv: str | None = None
     keep_work: bool = False
     offline: bool = False
+    fetch: bool = True  # outputs come back by themselves, from where the run is carried out
 
 
 @dataclass(frozen=True)

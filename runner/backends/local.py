@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner import worker
 from runner.backends.backend import Launch, Sink, Ticket
@@ -25,6 +25,7 @@ from runner.worker.rundir import RunDirectory
 from runner.worker.state import UNREACHABLE, State, look
 
 if TYPE_CHECKING:
+    from runner.backends.host import Host
     from runner.store.store import Store
 
 _FLAGS = ("-X", "utf8", "-S", "-E")  # file names are UTF-8; nothing of the caller's Python variables or site-packages
@@ -38,11 +39,18 @@ class LocalBackend:
         self._ready: _Ready | None = None
         self._tails: dict[str, Tail] = {}
         self._pids: dict[str, int] = {}
+        self._host: Host | None = None
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Take the `host` named, which is this machine; MLflow's own keys mean nothing here, and harm nothing."""
+        from runner.backends.choice import host_of
+
+        self._host = host_of({"host": config["host"]}, "local") if "host" in config else None
 
     def submit(self, run: RunDirectory, store: Store, launch: Launch) -> Ticket:
         """Launch a run's worker in a session of its own. BackendError leaves a failed outcome."""
         ticket = Ticket(run.id, "local", str(run.path))
-        run.write(_placement(store, launch))
+        run.write(_placement(store, launch, self._host))
         if launch.secrets or launch.installer:
             write_once(run.secrets, canonical(encode(Baggage(launch.secrets, launch.installer))))
         write_once(run.ticket, pretty(ticket.to_json()))
@@ -151,7 +159,7 @@ def _here() -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _placement(store: Store, launch: Launch) -> Placement:
+def _placement(store: Store, launch: Launch, host: Host | None) -> Placement:
     return Placement(
         store=str(store.root),
         cache=str(store.cache),
@@ -163,6 +171,8 @@ def _placement(store: Store, launch: Launch) -> Placement:
         upgrade=launch.upgrade,
         offline=launch.offline,
         keep_work=launch.keep_work,
+        setup="" if host is None else host.setup,
+        container_engine="" if host is None else host.container_engine,
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
 from runner.backends.backend import Backend
-from runner.errors import BackendError
+from runner.errors import BackendError, UsageError
 
 GROUP = "mlrun.backends"
 
@@ -16,8 +18,23 @@ _REFUSED = {
 }
 
 
-def get(name: str) -> Backend:
-    """Return the backend of a name; BackendError names the known ones."""
+def get(name: str, config: Mapping[str, Any] | None = None) -> Backend:
+    """Return the backend of a name, configured; BackendError names the known ones.
+
+    A backend that can be configured has a method `configure`, which takes the JSON object of `-c`, and raises
+    UsageError where it does not fit.
+    """
+    backend = _get(name)
+    configure = getattr(backend, "configure", None)
+    if configure is not None:
+        configure(config or {})
+    elif config:
+        message = f"the backend {name!r} takes no configuration, but {', '.join(config)} is given"
+        raise UsageError(message, hint="leave -c out")
+    return backend
+
+
+def _get(name: str) -> Backend:
     if name in _BUILT_IN:
         return _load(name, _BUILT_IN[name])
     if name in _REFUSED:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from runner.backends import registry
 from runner.backends.backend import Backend
 
 
-def warmed(name: str, *, foreground: bool) -> Backend:
+def warmed(name: str, *, foreground: bool, config: Mapping[str, Any] | None = None) -> Backend:
     """Return the backend of a name, getting ready for a run that is submitted soon; BackendError where unknown."""
-    backend = registry.get(name)
+    backend = registry.get(name, config)
     warm = getattr(backend, "warm", None)
     if warm is not None:
         warm(foreground=foreground)

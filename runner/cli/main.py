@@ -27,6 +27,7 @@ _COMMANDS = {
     "gc": "runner.cli.clean:gc",
     "check": "runner.cli.check:check",
     "lock": "runner.cli.lock:lock",
+    "host": "runner.cli.host:host",
 }
 
 

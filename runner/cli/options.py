@@ -42,14 +42,27 @@ def launching(function: F) -> F:
         click.option(
             "-m", "--message", "why", default="", metavar="WHY", help="Why this run is made; kept in its record."
         ),
-        click.option("--on", "host", metavar="HOST", help="The machine to run on; `local` is this one."),
+        click.option("--no-fetch", is_flag=True, help="Leave outputs on the host; `mlrun fetch ID` brings them later."),
+        click.option(
+            "-c",
+            "--backend-config",
+            metavar="JSON",
+            callback=_backend_config,
+            help="Configuration of the backend: JSON, or a .json file.",
+        ),
         click.option(
             "-b",
             "--backend",
-            default="local",
-            show_default=True,
+            metavar="NAME",
             shell_complete=complete_backends,
-            help="Where the run is carried out.",
+            help="What carries the run out: local, ssh, slurm, ...; --on chooses it by the host.",
+        ),
+        click.option(
+            "--on",
+            "host",
+            metavar="HOST",
+            shell_complete=complete_hosts,
+            help="The machine to run on: one that `mlrun host add` knows, user@machine, or `local`.",
         ),
     ):
         function = decorator(function)
@@ -79,6 +92,18 @@ def complete_backends(ctx: click.Context, parameter: click.Parameter, incomplete
     from runner.backends import registry
 
     return [CompletionItem(name) for name in registry.names() if name.startswith(incomplete)]
+
+
+def complete_hosts(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of the user's hosts, with where they are."""
+    del ctx, parameter
+    from runner.backends import hosts
+
+    try:
+        known = {"local": "this machine", **{name: host.address for name, host in hosts.read().items()}}
+    except Exception:  # noqa: BLE001 - a completion that fails is silent
+        return []
+    return [CompletionItem(name, help=where) for name, where in known.items() if name.startswith(incomplete)]
 
 
 def complete_entry_points(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -138,6 +163,27 @@ def tag_assignment(
         message = f"the tag {twice!r} is given twice"
         raise UsageError(message, hint="give it once")
     return tuple((name, value) for name, _, value in pairs)
+
+
+def _backend_config(ctx: click.Context, parameter: click.Parameter, text: str | None) -> dict[str, Any]:
+    """Return the JSON object that `-c` gives, by itself or in a file."""
+    del ctx, parameter
+    if text is None:
+        return {}
+    import json
+
+    source = text
+    try:
+        if text.endswith(".json"):
+            text = Path(text).read_text(encoding="utf-8")
+        config = json.loads(text)
+    except (OSError, ValueError) as error:
+        message = f"--backend-config {source}: {error}"
+        raise UsageError(message, hint="give a JSON object, or the path of a .json file") from None
+    if not isinstance(config, dict):
+        message = f"--backend-config {source}: a JSON object is expected"
+        raise UsageError(message, hint="""write it as '{"name": "value"}'""")
+    return config
 
 
 def _setter(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:

@@ -12,6 +12,7 @@ from runner.cli.run import refuse_what_is_to_come
 from runner.cli.session import Session, printable
 
 if TYPE_CHECKING:
+    from runner.backends.choice import Choice
     from runner.flow.judge import Judgement
     from runner.records.verdict import Difference, Verdict
 
@@ -55,6 +56,7 @@ def rerun(session: Session, /, **options: Any) -> None:
       mlrun rerun 1a2b3c4d --check --tolerance rmse=1%
       mlrun rerun 1a2b3c4d -P alpha=0.7
     """
+    from runner.backends.choice import choose
     from runner.cli.live import Signals, carry_through, launched
     from runner.flow.judge import judge
     from runner.flow.rerun import prepare_again, start_again
@@ -62,7 +64,7 @@ def rerun(session: Session, /, **options: Any) -> None:
 
     refuse_what_is_to_come(options)
     tolerances = dict(parse_tolerance(text) for text in options["tolerances"])
-    ask = _ask(options)
+    ask = _ask(options, choose(options["host"], options["backend"], options["backend_config"]))
     store = session.store
     past = store.find(options["run_id"])
     if options["dry_run"]:
@@ -116,7 +118,7 @@ def _say_differences(session: Session, differences: tuple[Difference, ...]) -> N
         session.say(f"  and {len(differences) - _MOST} more; --json has them all")
 
 
-def _ask(options: dict[str, Any]) -> Any:
+def _ask(options: dict[str, Any], chosen: Choice) -> Any:
     from runner.flow.ask import Labels
     from runner.flow.rerun import AskAgain
 
@@ -124,7 +126,9 @@ def _ask(options: dict[str, Any]) -> Any:
         overrides=options["overrides"],
         allow_changed_inputs=options["allow_changed_inputs"],
         validate=not options["no_validate"],
-        backend=options["backend"],
+        backend=chosen.backend,
+        backend_config=chosen.config,
+        fetch=not options["no_fetch"],
         labels=Labels(name=options["run_name"], why=options["why"]),
         keep_work=options["keep_work"],
         argv=tuple(sys.argv),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.options import assignment, common, complete_entry_points, complete_parameters, launching, tag_assignment
 from runner.cli.session import Session
 from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.backends.choice import Choice
 
 _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -43,7 +46,6 @@ _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 @click.option(
     "--env-manager", metavar="NAME", help="local, virtualenv, uv or conda; chosen by the project if left out."
 )
-@click.option("-c", "--backend-config", metavar="JSON", help="Configuration of the backend: JSON, or a .json file.")
 @click.option("--isolated", is_flag=True, help="Work in a fresh directory made from the snapshot, not in place.")
 @click.option(
     "--tag", "tags", multiple=True, metavar="NAME=VALUE", callback=tag_assignment, help="A label; repeatable."
@@ -74,14 +76,16 @@ def run(session: Session, /, **options: Any) -> None:
       mlrun run . -e sweep --params-file grid.yaml --detach
     """
     refuse_what_is_to_come(options)
-    backend = None
+    from runner.backends.choice import choose
+
+    chosen, backend = choose(options["host"], options["backend"], options["backend_config"]), None
     if not options["dry_run"]:
         from runner.backends.warm import warmed
 
-        backend = warmed(options["backend"], foreground=not options["detach"])
+        backend = warmed(chosen.backend, foreground=not options["detach"], config=chosen.config)
     from runner.flow.prepare import prepare
 
-    ask = _ask(options)
+    ask = _ask(options, chosen)
     store = session.store
     if options["dry_run"]:
         with prepare(ask, store, session.say) as prepared:
@@ -103,9 +107,6 @@ def run(session: Session, /, **options: Any) -> None:
 
 def refuse_what_is_to_come(options: dict[str, Any]) -> None:
     """Raise UsageError for flags whose part is not built yet, by name, rather than ignore them."""
-    if options.get("host") not in (None, "local"):
-        message = f"--on {options['host']}: this version runs on this machine only"
-        raise UsageError(message, hint="run mlrun on that machine itself, or leave --on out")
     if options.get("build_image"):
         message = "--build-image: this version does not run containers"
         raise UsageError(message, hint="run without it, with `--env-manager virtualenv` or `local`")
@@ -115,8 +116,6 @@ def refuse_what_is_to_come(options: dict[str, Any]) -> None:
     if options.get("experiment_name") and options.get("experiment_id"):
         message = "--experiment-name and --experiment-id name the same thing"
         raise UsageError(message, hint="give one of them")
-    if options.get("backend_config") is not None:
-        _read_backend_config(options["backend_config"])
 
 
 def size(text: str) -> int:
@@ -133,7 +132,7 @@ def size(text: str) -> int:
     return int(value * _SIZE_UNITS[unit])
 
 
-def _ask(options: dict[str, Any]) -> Any:
+def _ask(options: dict[str, Any], chosen: Choice) -> Any:
     from runner.flow.ask import Ask, Labels
     from runner.project.parameters import Values, read_params_file
 
@@ -150,7 +149,9 @@ def _ask(options: dict[str, Any]) -> Any:
         values=Values(options["given"], values),
         version=options["version"],
         env_manager=options["env_manager"],
-        backend=options["backend"],
+        backend=chosen.backend,
+        backend_config=chosen.config,
+        fetch=not options["no_fetch"],
         isolated=options["isolated"],
         validate=not options["no_validate"],
         upgrade=options["upgrade"],
@@ -167,20 +168,3 @@ def _run_name(name: str) -> str:
         message = "a run cannot be named `latest`: that is the newest run, always"
         raise UsageError(message, hint="choose another --run-name")
     return name
-
-
-def _read_backend_config(text: str) -> dict[str, Any]:
-    import json
-
-    source = text
-    try:
-        if text.endswith(".json"):
-            text = Path(text).read_text(encoding="utf-8")
-        config = json.loads(text)
-    except (OSError, ValueError) as error:
-        message = f"--backend-config {source}: {error}"
-        raise UsageError(message, hint="give a JSON object, or the path of a .json file") from None
-    if not isinstance(config, dict):
-        message = f"--backend-config {source}: a JSON object is expected"
-        raise UsageError(message, hint="""write it as '{"name": "value"}'""")
-    return config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 from runner.project.parameters import Values
 from runner.worker.values import dataclass
@@ -32,6 +33,8 @@ class Ask:
     version: str | None = None
     env_manager: str | None = None
     backend: str = "local"
+    backend_config: Mapping[str, Any] = field(default_factory=dict)  # JSON values; what `-c` and `--on` say
+    fetch: bool = True  # outputs come back by themselves
     isolated: bool = False
     validate: bool = True
     upgrade: bool = False

@@ -69,6 +69,7 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             python=sys.executable,
             uv=find_uv(),
             keep_work=ask.keep_work,
+            fetch=ask.fetch,
         )
         warnings = tuple(f"warning: {warning}" for warning in environment.warnings)
         yield Prepared(spec, captured.facts, launch, source.display, source.project, warnings)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
+from typing import Any
 
 from runner.backends.backend import Backend, Launch
 from runner.backends.warm import dismissed_on_error, warmed
@@ -37,6 +38,8 @@ class AskAgain:
     allow_changed_inputs: bool = False
     validate: bool = True
     backend: str = "local"
+    backend_config: Mapping[str, Any] = field(default_factory=dict)
+    fetch: bool = True
     labels: Labels = field(default_factory=Labels)
     keep_work: bool = False
     argv: tuple[str, ...] = ()
@@ -65,6 +68,7 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
         python=sys.executable,
         uv=find_uv(),
         keep_work=ask.keep_work,
+        fetch=ask.fetch,
     )
     request = past.read(Request)
     notes = tuple(f"note: {item.note}" for item in inputs if item.note)
@@ -82,7 +86,7 @@ def start_again(
     hold: Callable[[], None] = lambda: None,
 ) -> Started:
     """Launch a re-run of ``past``; ``backend`` and ``hold`` are as in ``start``."""
-    backend = backend or warmed(ask.backend, foreground=foreground)
+    backend = backend or warmed(ask.backend, foreground=foreground, config=ask.backend_config)
     with dismissed_on_error(backend), store.writing():
         prepared = prepare_again(past, ask, store)
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend, rerun_of=past.id)

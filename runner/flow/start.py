@@ -50,7 +50,7 @@ def start(
     ``backend`` is the one that ``ask`` names, where the caller had it get ready already. ``hold`` is called before the
     run is made: who can be interrupted waits from then on until it is handed over.
     """
-    backend = backend or warmed(ask.backend, foreground=foreground)
+    backend = backend or warmed(ask.backend, foreground=foreground, config=ask.backend_config)
     with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)
         run = make(prepared, request, store, say, hold)

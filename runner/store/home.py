@@ -1,4 +1,4 @@
-"""Where a user's runs and caches lie."""
+"""Where a user's runs, caches and configuration lie."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ def home() -> Path:
 def cache() -> Path:
     """Return the cache's directory: $MLRUN_CACHE, else ~/.cache/mlrun; absolute, made or not."""
     return _place("MLRUN_CACHE", ".cache/mlrun")
+
+
+def config() -> Path:
+    """Return where the user's configuration lies: $MLRUN_CONFIG, else $XDG_CONFIG_HOME/mlrun, else ~/.config/mlrun."""
+    base = os.environ.get("XDG_CONFIG_HOME") or ""
+    if not os.environ.get("MLRUN_CONFIG") and Path(base).is_absolute():
+        return Path(base) / "mlrun"
+    return _place("MLRUN_CONFIG", ".config/mlrun")
 
 
 def _place(variable: str, default: str) -> Path:

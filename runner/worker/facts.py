@@ -117,6 +117,12 @@ class Placement:
     upgrade: bool = False  # resolve anew, whatever lock is known
     offline: bool = False
     keep_work: bool = False
+    launcher: str = "direct"  # direct, slurm: how the command's process is started on this host
+    launcher_options: Mapping[str, str] = field(default_factory=dict)  # the launcher's own: partition, account, qos
+    setup: str = ""  # lines of bash from the host's configuration, run before anything is prepared
+    container_engine: str = ""  # docker, podman or apptainer; "": whichever is there
+    lock: Optional[str] = None  # sha256 of a lock object for this platform, used where no run has left one here
+    wheels: Optional[str] = None  # directory of the archives of that lock, for a host that reaches no index
     version: int = VERSION
 
 

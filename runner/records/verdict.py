@@ -113,11 +113,20 @@ def compare(
     cut_short = tuple(_cut_short(first, "first")) + tuple(_cut_short(second, "second"))
     if cut_short:
         return Verdict(UNVERIFIABLE, reasons=cut_short)
+    return _found(first, second, tolerances or {}, objects).verdict()
+
+
+def results_differ(before: Record, after: Record, objects: Objects | None = None) -> tuple[Difference, ...]:
+    """Return how the endings, outputs and metrics of two runs differ, whether or not they came to their own end."""
+    return tuple(_found(before, after, {}, objects).differences)
+
+
+def _found(before: Record, after: Record, tolerances: Mapping[str, Tolerance], objects: Objects | None) -> _Findings:
     findings = _Findings()
-    _compare_results(first, second, findings)
-    _compare_outputs(first, second, objects, findings)
-    _compare_metrics(first, second, tolerances or {}, findings)
-    return findings.verdict()
+    _compare_results(before, after, findings)
+    _compare_outputs(before, after, objects, findings)
+    _compare_metrics(before, after, tolerances, findings)
+    return findings
 
 
 def _cut_short(record: Record, which: str) -> Iterator[str]:

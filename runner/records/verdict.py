@@ -163,11 +163,11 @@ def _compare_outputs(first: Record, second: Record, objects: Objects | None, fin
 
 
 def compared_outputs(first: Record, second: Record) -> tuple[dict[str, Output], dict[str, Output], str]:
-    """Return what is compared of two runs: their declared outputs; where there are none, the observed ones."""
+    """Return what is compared of two runs: what was logged, and what was declared; else the observed outputs too."""
     declared = any(output.basis == "declared" for record in (first, second) for output in record.outputs)
     basis = "declared" if declared else "observed"
     old, new = (
-        {output.path: output for output in record.outputs if not declared or output.basis == "declared"}
+        {output.path: output for output in record.outputs if not declared or output.basis in ("declared", "logged")}
         for record in (first, second)
     )
     return old, new, basis

@@ -23,11 +23,11 @@ _COMMANDS = {
     "wait": "runner.cli.follow:wait",
     "cancel": "runner.cli.follow:cancel",
     "artifacts": "runner.cli.artifacts:artifacts",
-    "diff": "runner.cli.diff:diff",
     "rm": "runner.cli.clean:rm",
     "gc": "runner.cli.clean:gc",
     "check": "runner.cli.check:check",
     "lock": "runner.cli.lock:lock",
+    "env": "runner.cli.env:env",
     "host": "runner.cli.host:host",
 }
 

@@ -10,12 +10,11 @@ import click
 
 from runner.cli.options import assignment, common, complete_entry_points, complete_parameters, launching, tag_assignment
 from runner.cli.session import Session
+from runner.cli.when import size
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.backends.choice import Choice
-
-_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 @click.command(short_help="Run an entry point of a project.")
@@ -116,20 +115,6 @@ def refuse_what_is_to_come(options: dict[str, Any]) -> None:
     if options.get("experiment_name") and options.get("experiment_id"):
         message = "--experiment-name and --experiment-id name the same thing"
         raise UsageError(message, hint="give one of them")
-
-
-def size(text: str) -> int:
-    """Return a number of bytes from `100M`, `1.5G`, `4096`; powers of 1024. UsageError for anything else."""
-    number = text.strip().upper().removesuffix("IB").removesuffix("B")
-    unit = number[-1:] if number[-1:] in _SIZE_UNITS and number[-1:] else ""
-    try:
-        value = float(number.removesuffix(unit))
-    except ValueError:
-        value = -1
-    if not 0 <= value < float("inf"):
-        message = f"{text!r} is no size"
-        raise UsageError(message, hint="write bytes, or a number with K, M, G or T: 100M")
-    return int(value * _SIZE_UNITS[unit])
 
 
 def _ask(options: dict[str, Any], chosen: Choice) -> Any:

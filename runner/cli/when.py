@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from runner.errors import UsageError
 
 _AGO = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def ago(moment: str | None) -> str:
@@ -59,3 +60,26 @@ def moment(text: str) -> str:
             message, hint="write 2026-11-23, 2026-11-23T14:00, or how long ago: 90m, 12h, 3d, 2w"
         ) from None
     return then.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def size(text: str) -> int:
+    """Return a number of bytes from `100M`, `1.5G`, `4096`; powers of 1024. UsageError for anything else."""
+    number = text.strip().upper().removesuffix("IB").removesuffix("B")
+    unit = number[-1:] if number[-1:] in _SIZE_UNITS and number[-1:] else ""
+    try:
+        value = float(number.removesuffix(unit))
+    except ValueError:
+        value = -1
+    if not 0 <= value < float("inf"):
+        message = f"{text!r} is no size"
+        raise UsageError(message, hint="write bytes, or a number with K, M, G or T: 100M")
+    return int(value * _SIZE_UNITS[unit])
+
+
+def length(text: str) -> float:
+    """Return seconds from `90m`, `12h`, `30d`, `8w`; UsageError for anything else."""
+    found = re.fullmatch(r"(\d+)([smhdw])", text.strip())
+    if found is None:
+        message = f"{text!r} is no length of time"
+        raise UsageError(message, hint="write a number with s, m, h, d or w: 12h, 30d")
+    return float(found[1]) * _AGO[found[2]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.worker.environment.shelf import remove, shelved
+from runner.worker.environment.upkeep import remove, shelved
 from tests.end_to_end.conftest import Mlrun, Project, until
 
 PYTHON_ENV = "python_env.yaml"

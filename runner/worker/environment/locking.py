@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Optional
 
@@ -24,6 +25,10 @@ from runner.worker.values import dataclass
 PROJECT_LOCK = "pylock.mlrun.toml"
 _HEADER = b"# mlrun-lock: "
 _SECRET = ("_USERNAME", "_PASSWORD", "_TOKEN")
+_SPOKEN = (  # options whose values may be kept, and told, once user and password are out of them
+    *("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "MLRUN_NO_INDEX"),
+    *("UV_INDEX_STRATEGY", "UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_RESOLUTION", "UV_TORCH_BACKEND"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Known:
     artifacts: str  # digest of the archives an interpreter can take from it
     packages: int
     locals: tuple[Local, ...] = ()
+    asked: Mapping[str, str] = field(default_factory=dict)  # what it was resolved for, part by part
     version: int = 1
 
 
@@ -65,7 +71,12 @@ class Header:
 
 
 def take(site: Site, interpreter: Interpreter) -> Taken:
-    """Return the lock of a run."""
+    """Return the lock of a run, resolved where none is known."""
+    return known(site, interpreter) or _resolved(site, interpreter)
+
+
+def known(site: Site, interpreter: Interpreter) -> Optional[Taken]:
+    """Return the lock of a run, None where it has to be resolved."""
     wanted = site.wanted
     if wanted.lock is not None:
         return Taken(_known_of(site, wanted.lock, interpreter), "pinned")
@@ -74,7 +85,8 @@ def take(site: Site, interpreter: Interpreter) -> Taken:
         data, where = _read_project_file(site.project / "pylock.toml"), "pylock.toml"
     if data is not None:
         return Taken(_known_of(site, site.objects.add(data), interpreter, where), "project")
-    return _remembered(site, interpreter)
+    remembered = None if site.placement.upgrade else _recall(site, _place_of(site, interpreter))
+    return None if remembered is None else Taken(remembered, "cache")
 
 
 def own_lock(site: Site, interpreter: Interpreter) -> Optional[bytes]:
@@ -156,59 +168,65 @@ def resolve(site: Site, interpreter: Interpreter, preferred: Optional[Path] = No
     return pylock.portable(data, site.project)
 
 
-def _remembered(site: Site, interpreter: Interpreter) -> Taken:
-    """Take the lock an earlier run resolved, else resolve, once however many ask at a time."""
-    question = _question(site, interpreter)
-    path = site.cache / "locks" / f"{question}.json"
-    known = None if site.placement.upgrade else _recall(site, path)
-    if known is not None:
-        return Taken(known, "cache")
+def _resolved(site: Site, interpreter: Interpreter) -> Taken:
+    """Resolve a lock, once however many ask at a time, and remember it."""
+    path = _place_of(site, interpreter)
     with locked(path.with_suffix(".lock"), lambda: site.say("waiting for another run that resolves the same")):
-        known = None if site.placement.upgrade else _recall(site, path)
-        if known is not None:
-            return Taken(known, "cache")
+        found = None if site.placement.upgrade else _recall(site, path)
+        if found is not None:
+            return Taken(found, "cache")
         data = resolve(site, interpreter)
-        known = _digested(site.objects.add(data), data, interpreter)
-        rewrite(path, canonical(encode(known)))
-        return Taken(known, "resolved")
+        found = replace(_digested(site.objects.add(data), data, interpreter), asked=asked(site, interpreter))
+        rewrite(path, canonical(encode(found)))
+        return Taken(found, "resolved")
 
 
-def _question(site: Site, interpreter: Interpreter) -> str:
+def asked(site: Site, interpreter: Interpreter) -> dict[str, str]:
+    """Return the question that a lock answers, part by part; nothing in it can be a credential."""
+    parts = {
+        "interpreter": sha256_of(canonical(encode(replace(interpreter, path="")))),
+        "python": interpreter.version,
+        "source": site.wanted.source,
+        "version asked for": site.wanted.python or "",
+        "dependencies": "\n".join(site.wanted.requirements),
+        "build_dependencies": "\n".join(site.wanted.build_requirements),
+    }
+    parts.update({f"file {file.path}": file.sha256 for file in site.wanted.files})
+    parts.update({name: redacted(site.installer[name]) for name in _SPOKEN if name in site.installer})
+    return parts
+
+
+def _place_of(site: Site, interpreter: Interpreter) -> Path:
     options = {
         name: redacted(value)
         for name, value in site.installer.items()
         if name.startswith(("UV_", "MLRUN_")) and not name.endswith(_SECRET)
     }
-    asked: Json = {
-        "specification": specification(site.wanted),
-        "source": site.wanted.source,
-        "interpreter": encode(replace(interpreter, path="")),
-        "options": dict(options),
-    }
-    return sha256_of(canonical(asked))
+    question: Json = {"parts": dict(asked(site, interpreter)), "options": dict(options)}
+    return site.cache / "locks" / f"{sha256_of(canonical(question))}.json"
 
 
 def _recall(site: Site, path: Path) -> Optional[Known]:
     with contextlib.suppress(OSError, FormatError):
-        known = decode(Known, read_json(path))
-        return known if site.objects.has(known.lock) else None
+        found = decode(Known, read_json(path))
+        return found if site.objects.has(found.lock) else None
     return None
 
 
 def _known_of(site: Site, lock: str, interpreter: Interpreter, where: str = "the lock") -> Known:
     """Return what a given lock means for an interpreter; a long lock takes a while to read, so that is kept."""
-    asked = sha256_of(canonical({"lock": lock, "interpreter": encode(replace(interpreter, path=""))}))
-    path = site.cache / "locks" / f"{asked}.json"
-    known = _recall(site, path)
-    if known is None:
+    question = sha256_of(canonical({"lock": lock, "interpreter": encode(replace(interpreter, path=""))}))
+    path = site.cache / "locks" / f"{question}.json"
+    found = _recall(site, path)
+    if found is None:
         try:
-            known = _digested(lock, site.objects.read(lock), interpreter, where)
+            found = _digested(lock, site.objects.read(lock), interpreter, where)
         except IntegrityError as error:
             raise EnvironmentBuildError(f"the pinned lock cannot be used: {error.message}", hint=error.hint) from error
         with contextlib.suppress(OSError, StoreError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            rewrite(path, canonical(encode(known)))
-    return known
+            rewrite(path, canonical(encode(found)))
+    return found
 
 
 def _digested(lock: str, data: bytes, interpreter: Interpreter, where: str = "the lock") -> Known:

@@ -47,9 +47,25 @@ def alone(path: Path) -> Iterator[bool]:
     """Whether nobody shares a file's lock; while the block lasts nobody can."""
     descriptor = _open(path)
     try:
-        yield _take(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield _take(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) and _is_at(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def is_free(path: Path) -> bool:
+    """Whether nobody has or shares a file's lock at this moment; nothing is made, a read-only cache can be asked."""
+    for mode in (os.O_RDWR, os.O_RDONLY):  # network file systems lock alone what can be written
+        try:
+            descriptor = os.open(path, mode | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            continue
+        try:
+            return _take(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+    return True
 
 
 def _open(path: Path) -> int:

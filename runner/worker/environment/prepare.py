@@ -25,6 +25,7 @@ from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     from runner.worker.environment.build import Built
+    from runner.worker.environment.nearness import Nearest
 
 _KEY_LENGTH = 32  # hex digits: enough to be one of a kind, and scripts' first lines stay short
 
@@ -90,7 +91,7 @@ def _virtualenv(site: Site) -> InstalledEnvironment:
     root = _root(site, taken, key_of(site, interpreter, taken))
     try:
         site.scratch.mkdir(parents=True, exist_ok=True)
-        environment = shelf.take(root, lambda prefix: _build(site, interpreter, taken, prefix), site.say)
+        environment = shelf.take(root, _order(site, interpreter, taken, root.name), site.say)
     except OSError as error:
         message = f"cannot build an environment in {root}: {error.strerror}"
         raise StoreError(
@@ -105,10 +106,28 @@ def _virtualenv(site: Site) -> InstalledEnvironment:
     )
 
 
-def _build(site: Site, interpreter: Interpreter, taken: Taken, prefix: Path) -> Built:
-    from runner.worker.environment.build import build  # a warm run builds nothing
+def _order(site: Site, interpreter: Interpreter, taken: Taken, key: str) -> shelf.Order:
+    made_of = _made_of(site, taken)
 
-    return build(site, interpreter, taken, prefix)
+    def build_at(prefix: Path) -> Built:
+        from runner.worker.environment.build import build  # a warm run builds nothing
+
+        return build(site, interpreter, taken, prefix)
+
+    def why() -> str:
+        from runner.worker.environment.nearness import in_a_line
+
+        return in_a_line(nearest_to(site, interpreter, taken, key))
+
+    return shelf.Order(build_at, why, made_of)
+
+
+def nearest_to(site: Site, interpreter: Interpreter, taken: Taken, key: str) -> Optional[Nearest]:
+    """Return what of the cache is nearest to an environment that is not there."""
+    from runner.worker.environment import nearness
+
+    locked = pylock.read(site.objects.read(taken.known.lock))
+    return nearness.nearest(nearness.of_lock(interpreter, locked, _made_of(site, taken)), site.cache, key)
 
 
 def search(site: Site) -> discovery.Search:
@@ -135,17 +154,25 @@ def key_of(site: Site, interpreter: Interpreter, taken: Taken) -> str:
     """Return the key of an environment: what it is made of, and nothing of what was written to ask for it."""
     deciding: dict[str, Json] = {
         "interpreter": encode(replace(interpreter, path="")),
-        "libc": os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None,
         "artifacts": taken.known.artifacts,
-        "maker": "uv" if site.wanted.manager == "uv" else "virtualenv",
+        **_made_of(site, taken),
     }
-    if taken.known.locals:
-        deciding["project"] = str(site.project.resolve())
-        deciding["locals"] = [[one.directory, one.editable] for one in taken.known.locals]
-        deciding["files"] = {file.path: file.sha256 for file in site.wanted.files}
-        if not all(one.editable for one in taken.known.locals):
-            deciding["manifest"] = site.spec.snapshot.manifest  # a copy is installed: any edit makes another
     return sha256_of(canonical(deciding))[:_KEY_LENGTH]
+
+
+def _made_of(site: Site, taken: Taken) -> dict[str, str]:
+    """Return what besides interpreter and archives makes an environment what it is."""
+    made_of = {"maker": "uv" if site.wanted.manager == "uv" else "virtualenv"}
+    if "CS_GNU_LIBC_VERSION" in os.confstr_names:
+        made_of["libc"] = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    if taken.known.locals:
+        made_of["project"] = str(site.project.resolve())
+        made_of["locals"] = ", ".join(f"{'-e ' * one.editable}{one.directory}" for one in taken.known.locals)
+        files: Json = {file.path: file.sha256 for file in site.wanted.files}
+        made_of["files"] = sha256_of(canonical(files))[:_KEY_LENGTH]
+        if not all(one.editable for one in taken.known.locals):
+            made_of["snapshot"] = site.spec.snapshot.manifest  # a copy is installed: any edit makes another
+    return made_of
 
 
 def _root(site: Site, taken: Taken, key: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Optional
 from runner.errors import BackendError, StoreError
 from runner.worker.clock import now
 from runner.worker.environment.shelf import hold
+from runner.worker.environment.slot import Use
 from runner.worker.execution import child, kin, memory, neighbours, outputs, surroundings
 from runner.worker.execution.host import host_facts
 from runner.worker.execution.inputs import changed_since
@@ -105,7 +106,8 @@ def _run(job: Job, prepared: Prepared, signals: Signals) -> tuple[Ended, tuple[G
     project = prepared.workplace.project
     logs = (job.run.stdout, job.run.stderr)
     # The command holds its environment by itself too: it may outlive us, and nobody may remove it under its feet.
-    with hold(prepared.installed) as descriptor, Endpoint(job.run) as endpoint:
+    use = Use(job.run.id, job.spec.project, now())
+    with hold(prepared.installed, use) as descriptor, Endpoint(job.run) as endpoint:
         held = child.fork(prepared.argv, project, endpoint.surround(prepared.environ), logs, descriptor)
         ended = _watch(job, prepared, signals, held, endpoint)
     gap = Gap("tracking", f"what was logged through MLflow's client is not known: {endpoint.failure}")
@@ -187,11 +189,7 @@ def _seal_outputs(job: Job, prepared: Prepared) -> outputs.Written:
     root = str(prepared.workplace.project)
     written = outputs.seal(root, prepared.before, after, policy, job.objects, prepared.digests)
     prepared.digests.save()
-    if not (job.run.artifacts.exists() or job.run.children.exists()):
-        return written
-    from runner.worker.execution import artifacts
-
-    return replace(written, files=artifacts.seal(job.run, written.files, job.objects))
+    return written
 
 
 def _seal_logs(job: Job) -> dict[str, Log]:

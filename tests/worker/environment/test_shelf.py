@@ -13,7 +13,8 @@ import pytest
 
 from runner.errors import EnvironmentBuildError, StoreError
 from runner.worker.codec import encode
-from runner.worker.environment.shelf import hold, prune, remove, shelved, verify
+from runner.worker.environment.shelf import hold
+from runner.worker.environment.upkeep import prune, remove, shelved, verify
 from tests.needs import need
 
 from .conftest import Host, module_of
@@ -207,9 +208,11 @@ def test_what_was_removed_meanwhile_is_not_held(host: Host) -> None:
 
 def test_pruning_spares_what_was_used_just_now(host: Host) -> None:
     environment = host.prepare("blue")
-    assert prune(host.cache) == ()
+    assert prune(host.cache, unused_for=0).removed == ()
     os.utime(f"{environment.prefix}.lock", (0, 0))
-    assert prune(host.cache) == (environment.key,)
+    assert [one.key for one in prune(host.cache, unused_for=0, dry_run=True).removed] == [environment.key]
+    assert [one.key for one in prune(host.cache, unused_for=0).removed] == [environment.key]
+    assert shelved(host.cache) == ()
 
 
 def test_a_build_that_fails_leaves_nothing(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,315 @@
+"""`mlrun env`: the environments of the cache, who uses them, why one was built, and which may go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from runner.cli.options import common, complete_entry_points
+from runner.cli.session import Session, printable
+from runner.cli.table import table
+from runner.cli.when import ago, amount, length, size
+
+if TYPE_CHECKING:
+    from runner.flow.environments import PastExplanation
+    from runner.worker.environment.explain import Explanation
+    from runner.worker.environment.nearness import Nearest
+    from runner.worker.environment.upkeep import Shelved
+
+_COLUMNS = ("key", "state", "python", "packages", "size", "used", "by")
+_COLORS = {"ready": "green", "in use": "cyan", "building": "cyan", "broken": "red"}
+_SHORT = 8  # digits of a key that are shown
+_MOST = 20  # differences, before the rest is counted
+
+
+def complete_keys(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the keys that begin as typed."""
+    del ctx, parameter
+    from runner.store.home import cache
+    from runner.worker.environment.slot import slots
+
+    return [CompletionItem(slot.key[:_SHORT]) for slot in slots(cache()) if slot.key.startswith(incomplete)]
+
+
+_keys = click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=complete_keys)
+
+
+@click.group("env", short_help="The environments of the cache.")
+def env() -> None:
+    """List, explain, check and remove the environments that runs have built.
+
+    \b
+    Examples:
+      mlrun env list
+      mlrun env why .
+      mlrun env prune --older-than 30d --keep-size 20G
+    """
+
+
+@env.command("list", short_help="What is there, how large, and who uses it.")
+@common
+@click.pass_obj
+def list_environments(session: Session) -> None:
+    """List the environments of the cache, the last used first: interpreter, size, last use, and whose runs used it.
+
+    \b
+    Example:
+      mlrun env list
+    """
+    from runner.worker.environment.upkeep import shelved
+
+    store = session.store
+    found = shelved(store.cache, sizes=True)
+    if session.json:
+        session.emit(environments=[_as_json(one, store) for one in found], size=sum(one.size for one in found))
+        return
+    if not found:
+        session.say("no environments; a run of a project builds its own")
+        return
+    click.echo(table(_COLUMNS, [_row(one, store) for one in found], _paint))
+    session.say(f"{len(found)} environment{'s' * (len(found) != 1)}, {amount(sum(one.size for one in found))}")
+
+
+@env.command(short_help="Why an environment was reused or not.")
+@click.argument("target", metavar="[ID|DIR]", default=".")
+@click.option(
+    "-e", "--entry-point", metavar="NAME", shell_complete=complete_entry_points, help="Of this entry point of DIR."
+)
+@click.option("--env-manager", metavar="NAME", help="As for `mlrun run`.")
+@common
+@click.pass_obj
+def why(session: Session, target: str, entry_point: str | None, env_manager: str | None) -> None:
+    """Explain why a run's environment was reused or built, or what a run of a project would get now.
+
+    Names what differs from the nearest environment of the cache. Nothing is resolved and nothing is built.
+
+    \b
+    Examples:
+      mlrun env why latest
+      mlrun env why ./project
+    """
+    from runner.flow.environments import explain_project, explain_run
+
+    if Path(target).is_dir():
+        found = explain_project(Path(target), session.store, session.say, entry_point=entry_point, manager=env_manager)
+        _show(session, _of_project(found), found.nearest, _json_of_project(found))
+        return
+    past = explain_run(session.store.find(target), session.store)
+    _show(session, _of_run(past), past.nearest, _json_of_run(past))
+
+
+@env.command(short_help="Read every file, and say what was edited.")
+@click.argument("keys", metavar="[KEY...]", nargs=-1, shell_complete=complete_keys)
+@common
+@click.pass_context
+def verify(ctx: click.Context, keys: tuple[str, ...]) -> None:
+    """Compare every file of environments with what was installed; all of them where none is named.
+
+    Exit code 1 where one is not as it was built. Such a one is built again at its next use.
+
+    \b
+    Example:
+      mlrun env verify
+    """
+    from runner.flow.environments import find
+    from runner.worker.environment import upkeep
+
+    session: Session = ctx.obj
+    cache = session.store.cache
+    chosen = [find(cache, key) for key in keys] or [one for one in upkeep.shelved(cache) if not _is_building(one)]
+    faults = {one.key: upkeep.verify(cache, one.key) for one in chosen}
+    if session.json:
+        session.emit(environments=[{"key": key, "fault": fault} for key, fault in faults.items()])
+    for key, fault in faults.items():
+        session.say(f"{key[:_SHORT]}  {printable(fault) if fault else 'as it was built'}")
+    bad = sum(fault is not None for fault in faults.values())
+    session.say(f"{len(faults)} looked at, {bad or 'none'} damaged{'; built again at the next use' * bool(bad)}")
+    ctx.exit(1 if bad else 0)
+
+
+@env.command(short_help="Remove environments by key.")
+@_keys
+@common
+@click.pass_obj
+def rm(session: Session, keys: tuple[str, ...]) -> None:
+    """Remove environments; a run that needs one builds it again. What a run uses now is refused.
+
+    \b
+    Example:
+      mlrun env rm 1a2b3c4d
+    """
+    from runner.flow.environments import discard, find
+
+    store = session.store
+    chosen = {one.key: one for one in (find(store.cache, key) for key in keys)}
+    for one in chosen.values():
+        discard(one, store)
+        session.say(f"removed {one.key[:_SHORT]}")
+    if session.json:
+        session.emit(removed=list(chosen))
+
+
+@env.command(short_help="Remove what is old, or too much.")
+@click.option("--older-than", metavar="TIME", help="Unused for so long: 12h, 30d, 8w.")
+@click.option("--keep-size", metavar="SIZE", help="Keep so much, the last used first: 20G.")
+@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@common
+@click.pass_obj
+def prune(session: Session, older_than: str | None, keep_size: str | None, dry_run: bool) -> None:
+    """Remove half-built and unusable environments, those unused for long, and the longest unused beyond a size.
+
+    What a run uses, and what was used in the last hour, stays.
+
+    \b
+    Examples:
+      mlrun env prune --older-than 30d
+      mlrun env prune --keep-size 20G --dry-run
+    """
+    from runner.worker.environment import upkeep
+
+    age = None if older_than is None else length(older_than)
+    keep = None if keep_size is None else size(keep_size)
+    done = upkeep.prune(session.store.cache, unused_for=age, keep=keep, dry_run=dry_run)
+    freed, left = (sum(one.size for one in each) for each in (done.removed, done.kept))
+    if session.json:
+        session.emit(removed=[one.key for one in done.removed], bytes=freed, left=left, dry_run=dry_run)
+    for one in done.removed:
+        session.say(f"{one.key[:_SHORT]}  {amount(one.size):>10}  {printable(one.fault or f'used {_used(one)}')}")
+    verb = "would free" if dry_run else "freed"
+    session.say(f"{verb} {amount(freed)}; {amount(left)} in {len(done.kept)} environments left")
+    if keep is not None and left > keep:
+        session.say("more than asked stays: in use, or used in the last hour")
+    if age is keep is None and not done.removed:
+        session.say("all can be used; `--older-than` and `--keep-size` say what may go all the same")
+
+
+def _is_building(one: Shelved) -> bool:
+    return one.environment is None and one.held
+
+
+def _state(one: Shelved) -> str:
+    if one.environment is None:
+        return "building" if one.held else "broken"
+    return "in use" if one.held else "broken" if one.fault else "ready"
+
+
+def _used(one: Shelved) -> str:
+    return ago(_moment(one))
+
+
+def _moment(one: Shelved) -> str:
+    return datetime.fromtimestamp(one.used, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _row(one: Shelved, store: Any) -> list[str]:
+    from runner.flow.environments import running
+
+    environment = one.environment
+    interpreter = environment.interpreter if environment else None
+    now = [f"{use.project} {use.run[-_SHORT:]} (running)" for use in running(one, store)]
+    before = list(dict.fromkeys(use.project for use in one.uses))
+    return [
+        one.key[:_SHORT],
+        _state(one),
+        f"{interpreter.implementation} {interpreter.version}" if interpreter else "-",
+        str(len(environment.packages)) if environment else "-",
+        amount(one.size),
+        _used(one),
+        one.fault or ", ".join(now or before) or "-",
+    ]
+
+
+def _as_json(one: Shelved, store: Any) -> dict[str, Any]:
+    from runner.flow.environments import running
+    from runner.worker.codec import encode
+
+    environment, now = one.environment, {use.run for use in running(one, store)}
+    return {
+        "key": one.key,
+        "state": _state(one),
+        "fault": one.fault,
+        "kind": environment.kind if environment else None,
+        "prefix": environment.prefix if environment else None,
+        "interpreter": encode(environment.interpreter) if environment else None,
+        "packages": {item.name: item.version for item in environment.packages} if environment else {},
+        "lock": environment.lock if environment else None,
+        "size": one.size,
+        "used": _moment(one),
+        "uses": [{"run": u.run, "project": u.project, "at": u.at, "running": u.run in now} for u in one.uses],
+    }
+
+
+def _paint(column: str, text: str) -> str:
+    return click.style(text, fg=_COLORS.get(text.strip())) if column == "state" else text
+
+
+def _show(session: Session, lines: Iterator[tuple[str, str]], nearest: Nearest | None, content: dict[str, Any]) -> None:
+    if session.json:
+        session.emit(environment={**content, "nearest": _json_of_nearest(nearest)})
+        return
+    kind = "nearest lock" if content.get("state") == "unlocked" else "nearest"
+    for label, text in (*lines, *_of_nearest(kind, nearest)):
+        click.echo(click.style(f"{label:14}", bold=True) + printable(text))
+
+
+def _of_project(found: Explanation) -> Iterator[tuple[str, str]]:
+    if found.interpreter is not None:
+        yield "interpreter", f"{found.interpreter.implementation} {found.interpreter.version}, {found.interpreter.path}"
+    if found.lock is not None:
+        yield "lock", f"{found.lock[:12]} ({found.lock_origin})"
+    key = f"{found.key[:_SHORT]}, " if found.key else ""
+    yield "environment", f"{key}{found.state}: {found.why}"
+    yield from (("", note) for note in found.notes)
+
+
+def _of_run(found: PastExplanation) -> Iterator[tuple[str, str]]:
+    yield "run", found.run
+    if found.environment is None:
+        yield "environment", f"none: {found.why}"
+        return
+    key = f"{found.environment.key[:_SHORT]}, " if found.environment.key else ""
+    yield "environment", f"{key}{'reused' if found.environment.reused else 'built'}: {found.why}"
+    if found.now:
+        yield "now", found.now
+
+
+def _of_nearest(label: str, nearest: Nearest | None) -> Iterator[tuple[str, str]]:
+    if nearest is None:
+        return
+    differences = nearest.differences
+    yield label, f"{nearest.key[:_SHORT]} has" + ("" if differences else " all the same")
+    yield from (("", one) for one in differences[:_MOST])
+    if len(differences) > _MOST:
+        yield "", f"and {len(differences) - _MOST} more; --json has them all"
+
+
+def _json_of_nearest(nearest: Nearest | None) -> dict[str, Any] | None:
+    return None if nearest is None else {"key": nearest.key, "differences": list(nearest.differences)}
+
+
+def _json_of_project(found: Explanation) -> dict[str, Any]:
+    return {
+        "state": found.state,
+        "why": found.why,
+        "interpreter": found.interpreter.path if found.interpreter else None,
+        "key": found.key,
+        "lock": found.lock,
+        "lock_origin": found.lock_origin,
+        "notes": list(found.notes),
+    }
+
+
+def _json_of_run(found: PastExplanation) -> dict[str, Any]:
+    environment = found.environment
+    return {
+        "run": found.run,
+        "key": environment.key if environment else None,
+        "reused": environment.reused if environment else None,
+        "why": found.why,
+        "now": found.now,
+    }

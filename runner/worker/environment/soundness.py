@@ -1,0 +1,108 @@
+"""Whether an environment is as it was built: a quick look before each use, a long one on doubt or on request.
+
+How the files of a kind are looked at is the kind's own affair: a ``Look``. All else is the same for every kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Optional, Protocol
+
+from runner.errors import StoreError
+from runner.worker.environment import installed
+from runner.worker.environment.slot import Marker, Slot, watched_of
+from runner.worker.facts import InstalledEnvironment
+from runner.worker.hashing import stat_key
+from runner.worker.processes import boot_id
+
+
+class Look(Protocol):
+    """How the files of one kind of environment are looked at; the module `installed` is virtualenv's."""
+
+    def watched(self, prefix: Path) -> bytes:
+        """Return the paths, relative and with NUL between, whose ctime a quick look compares."""
+
+    def top_level(self, prefix: Path) -> "tuple[str, ...]":
+        """Return the names that a stray file or a new distribution would add to."""
+
+    def contents(self, prefix: Path, names: Optional[Collection[str]] = None) -> "tuple[installed.Content, ...]":
+        """Read every file of the distributions, or of those named."""
+
+
+def look_of(kind: str) -> Look:
+    """Return how the files of a kind of environment are looked at."""
+    return _LOOKS.get(kind, installed)
+
+
+def python_state(environment: InstalledEnvironment) -> "tuple[int, ...]":
+    """Return the state of the interpreter's file; OSError where it is gone."""
+    if environment.interpreter is None:
+        return ()
+    return stat_key(os.stat(os.path.join(environment.bin, "python")))
+
+
+def fault(slot: Slot, marker: Marker) -> Optional[str]:
+    """Return why an environment cannot be used as it is; None where it can. No file of it is read unless in doubt."""
+    reason = broken(slot, marker)
+    if reason is not None:
+        return reason
+    prefix, look, pulse = slot.prefix(marker), look_of(marker.environment.kind), ""
+    with contextlib.suppress(OSError):  # a file that is gone is named by the long look
+        pulse = installed.pulse(prefix, watched_of(prefix).read_bytes())
+        proven = marker.boot in ("", boot_id())
+        if proven and pulse == marker.pulse and look.top_level(prefix) == marker.top_level:
+            return None
+    found = difference(slot, marker)
+    if found is None and pulse:  # touched, copied, linked: nothing that matters has changed
+        boot = marker.boot if marker.boot == boot_id() else ""
+        with contextlib.suppress(OSError, StoreError):
+            slot.write(replace(marker, pulse=pulse, boot=boot))
+    return found
+
+
+def broken(slot: Slot, marker: Marker) -> Optional[str]:
+    """Return why an environment cannot work at all: it was moved, or its interpreter is not what it was."""
+    environment = marker.environment
+    if environment.prefix != str(slot.prefix(marker)):
+        return f"it was moved here from {environment.prefix}, and an environment knows its path"
+    where = f" ({environment.interpreter.path})" if environment.interpreter else ""
+    try:
+        if python_state(environment) != marker.python:
+            return f"its interpreter has changed{where}"
+    except OSError:
+        return f"its interpreter is gone{where}"
+    return None
+
+
+def difference(slot: Slot, marker: Marker) -> Optional[str]:
+    """Return what differs from what was built, every listed file read."""
+    prefix, look = slot.prefix(marker), look_of(marker.environment.kind)
+    if marker.python and not ((prefix / "bin" / "python").exists() and _has_configuration(prefix, marker)):
+        return "it has lost its interpreter"
+    now, top = {one.name: one.digest for one in look.contents(prefix)}, look.top_level(prefix)
+    for name in sorted({*now, *marker.digests}):
+        if now.get(name) != marker.digests.get(name):
+            return _named(look, prefix, name, (name in now, name in marker.digests))
+    strange = sorted(set(top).symmetric_difference(marker.top_level))
+    if strange:
+        return f"{strange[0]} was {'added to' if strange[0] in top else 'removed from'} site-packages"
+    return None
+
+
+def _has_configuration(prefix: Path, marker: Marker) -> bool:
+    return marker.environment.kind != "virtualenv" or (prefix / "pyvenv.cfg").exists()
+
+
+def _named(look: Look, prefix: Path, name: str, there: "tuple[bool, bool]") -> str:
+    is_there, was_there = there
+    if is_there and was_there:
+        file = next((one.altered for one in look.contents(prefix, {name})), None)
+        return f"{name} was edited{f' ({file})' if file else ''}"
+    return f"{name} was {'installed into it' if is_there else 'removed from it'}"
+
+
+_LOOKS: "dict[str, Look]" = {"virtualenv": installed}

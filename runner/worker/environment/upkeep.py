@@ -1,0 +1,136 @@
+"""What the environments of the cache cost and who uses them; and how they go, when asked, but for those in use."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Optional
+
+from runner.worker.environment.mutex import alone, is_free
+from runner.worker.environment.shelf import sweep
+from runner.worker.environment.slot import Slot, Use, held_by, size_of, slots, uses
+from runner.worker.environment.soundness import broken, difference
+from runner.worker.facts import InstalledEnvironment
+from runner.worker.values import dataclass
+
+_GRACE = 3600.0  # seconds since its last use in which an environment is not pruned: its run may be about to start
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """An environment of the cache, as `mlrun env list` shows it."""
+
+    key: str
+    environment: Optional[InstalledEnvironment]  # None: none that is whole
+    used: float  # seconds since the epoch
+    held: bool  # by a run that goes on
+    fault: Optional[str] = None  # why its next use builds it again, as far as that is seen without looking at each file
+    uses: tuple[Use, ...] = ()  # the last first
+    size: int = 0  # bytes on the disk
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What pruning removed, or would, and what it has to leave."""
+
+    removed: tuple[Shelved, ...]
+    kept: tuple[Shelved, ...]
+
+
+def shelved(cache: Path, *, sizes: bool = False) -> tuple[Shelved, ...]:
+    """Return the environments of a cache, the last used first; their sizes take a look at each file."""
+    return tuple(
+        sorted(
+            (_shelved(slot, building=not is_free(slot.lock), sizes=sizes) for slot in slots(cache)),
+            key=lambda one: -one.used,
+        )
+    )
+
+
+def verify(cache: Path, key: str) -> Optional[str]:
+    """Return what is wrong with an environment, every file read; None where it is as it was built."""
+    slot = Slot(cache / "envs" / key)
+    marker = slot.read()
+    if isinstance(marker, str):
+        return marker
+    if marker is None:
+        return "a build was interrupted" if slot.prefixes() else "there is none"
+    return broken(slot, marker) or difference(slot, marker)
+
+
+def remove(cache: Path, key: str, *, unused_for: float = 0.0) -> bool:
+    """Remove an environment; False, and nothing is done, where a run holds it or used it in the last seconds given.
+
+    One that is being built right now counts as held.
+    """
+    slot = Slot(cache / "envs" / key)
+    if not slot.root.is_dir():
+        return False
+    with alone(slot.lock) as free:
+        if not free:
+            return False
+        found = _shelved(slot, building=False)
+        if found.held or time.time() - found.used < unused_for:
+            return False
+        slot.forget()
+        sweep(slot)
+        with contextlib.suppress(OSError):  # what was edited while a run held it stays until that run has ended
+            if not slot.prefixes():
+                slot.lock.unlink()
+    with contextlib.suppress(OSError):  # a directory that somebody builds in again is not empty
+        slot.root.rmdir()
+    return True
+
+
+def prune(
+    cache: Path, *, unused_for: Optional[float] = None, keep: Optional[int] = None, dry_run: bool = False
+) -> Pruned:
+    """Remove what can no longer be used, what no run used for some seconds, and the longest unused beyond a size.
+
+    ``keep`` is in bytes. What a run holds, and what was used in the last hour, is left alone.
+    """
+    found = shelved(cache, sizes=True)
+    condemned = _condemned(found, unused_for, keep)
+    gone = [one for one in condemned if _may_go(one) and (dry_run or _remove(cache, one))]
+    return Pruned(tuple(gone), tuple(one for one in found if one not in gone))
+
+
+def _condemned(found: Iterable[Shelved], unused_for: Optional[float], keep: Optional[int]) -> list[Shelved]:
+    now, room = time.time(), keep
+    condemned = []
+    for one in found:  # the last used first: they get the room there is
+        old = unused_for is not None and now - one.used >= unused_for
+        if room is not None:
+            room -= 0 if one.fault else one.size
+        if one.fault or old or (room is not None and room < 0):
+            condemned.append(one)
+    return condemned
+
+
+def _may_go(one: Shelved) -> bool:
+    return not one.held and (one.environment is None or time.time() - one.used >= _GRACE)
+
+
+def _remove(cache: Path, one: Shelved) -> bool:
+    return remove(cache, one.key, unused_for=0.0 if one.environment is None else _GRACE)
+
+
+def _shelved(slot: Slot, *, building: bool, sizes: bool = False) -> Shelved:
+    marker = slot.read()
+    size = size_of(slot.root) if sizes else 0
+    if marker is None or isinstance(marker, str):
+        reason = "it is being built" if building else marker or "a build was interrupted"
+        return Shelved(slot.key, None, slot.root.stat().st_mtime, building, reason, size=size)
+    prefix = slot.prefix(marker)
+    lock = held_by(prefix)
+    return Shelved(
+        slot.key,
+        marker.environment,
+        (lock if lock.exists() else slot.root).stat().st_mtime,
+        held=not all(is_free(held_by(one)) for one in slot.prefixes()),
+        fault=broken(slot, marker),
+        uses=uses(prefix),
+        size=size,
+    )

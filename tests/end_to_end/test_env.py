@@ -1,0 +1,111 @@
+"""`mlrun env`: what the cache holds, why it serves or not, and how it goes."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Mlrun, Project, until
+from tests.environments.wheels import make_wheel
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    make_wheel(tmp_path / "wheels", "tool")
+    return tmp_path / "wheels"
+
+
+@pytest.fixture
+def tool(project: Project, wheels: Path) -> Project:
+    project.write("python_env.yaml", "dependencies: [tool]\n")
+    project.write(
+        "MLproject",
+        "name: demo\nentry_points:\n  main: {command: 'python -c \"import tool; print(tool.VERSION)\"'}\n"
+        "  long: {command: 'echo ready; sleep 60'}\n",
+    )
+    return project
+
+
+def test_the_life_of_an_environment(mlrun: Mlrun, tool: Project, home: Path):
+    assert mlrun("env", "list", "--json").ok().json["environments"] == []
+    run = mlrun("run", tool.path, "-e", "long", "--detach").ok().out.strip()
+    until(lambda: mlrun("logs", run).out == "ready\n")
+    [one] = mlrun("env", "list", "--json").ok().json["environments"]
+    assert (one["state"], one["packages"]["tool"], one["fault"]) == ("in use", "1.0", None)
+    assert [(use["run"], use["project"], use["running"]) for use in one["uses"]] == [(run, "demo", True)]
+    assert one["size"] > 100_000
+    assert f"demo {run[-8:]} (running)" in mlrun("env", "list").ok().out
+    refused = mlrun("env", "rm", one["key"][:8])
+    assert refused.code == 125
+    assert f"is in use by demo {run[-8:]}" in refused.err
+    os.utime(f"{one['prefix']}.lock", (0, 0))
+    assert mlrun("env", "prune", "--older-than", "1d", "--json").ok().json["removed"] == []
+    mlrun("cancel", run).ok()
+    would = mlrun("env", "prune", "--keep-size", "0", "--dry-run", "--json").ok().json
+    assert (would["removed"], would["bytes"] > 0, would["dry_run"]) == ([one["key"]], True, True)
+    assert mlrun("env", "prune", "--older-than", "1d", "--json").ok().json["removed"] == [one["key"]]
+    assert list((home / "cache" / "envs").iterdir()) == []
+
+
+def test_verify_finds_the_edit_that_a_run_would_find(mlrun: Mlrun, tool: Project, home: Path):
+    mlrun("run", tool.path).ok()
+    assert mlrun("env", "verify").ok().err.splitlines()[-1] == "1 looked at, none damaged"
+    [module] = (home / "cache").rglob("site-packages/tool/__init__.py")
+    module.write_text("VERSION = 'edited'\n")
+    said = mlrun("env", "verify", "--json")
+    assert said.code == 1
+    assert said.json["environments"][0]["fault"] == "tool was edited (tool/__init__.py)"
+    why = mlrun("env", "why", tool.path).ok().out
+    assert "damaged: it would be built again: tool was edited (tool/__init__.py)" in why
+    key = said.json["environments"][0]["key"]
+    assert mlrun("env", "rm", key).ok().err == f"removed {key[:8]}\n"
+    assert mlrun("env", "rm", key).code == 125
+
+
+def test_why_names_what_differs(mlrun: Mlrun, tool: Project, wheels: Path):
+    asked = mlrun("env", "why", tool.path, "--json").ok().json["environment"]
+    assert (asked["state"], asked["nearest"]) == ("unlocked", None)
+    mlrun("run", tool.path).ok()
+    asked = mlrun("env", "why", tool.path, "--json").ok().json["environment"]
+    assert (asked["state"], asked["lock_origin"]) == ("ready", "cache")
+    first = asked["key"]
+    make_wheel(wheels, "tool", "2.0")
+    tool.write("python_env.yaml", "dependencies: ['tool>1']\n")
+    assert "python_env.yaml has changed since" in mlrun("env", "why", tool.path).ok().out
+    mlrun("lock", tool.path).ok()
+    asked = mlrun("env", "why", tool.path, "--json").ok().json["environment"]
+    assert (asked["state"], asked["lock_origin"]) == ("missing", "project")
+    assert asked["nearest"] == {"key": first, "differences": ["tool 1.0 instead of 2.0"]}
+    mlrun("run", tool.path).ok()
+    past = mlrun("env", "why", "latest").ok().out
+    assert "built: first use of these packages" in past
+    assert "tool 1.0 instead of 2.0" in past
+    local = mlrun("env", "why", tool.path, "--env-manager", "local").ok()
+    assert "nothing is built" in local.out
+
+
+def test_why_of_a_run_that_got_none(mlrun: Mlrun, tool: Project):
+    tool.write("python_env.yaml", "dependencies: [no-such-thing]\n")
+    mlrun("run", tool.path)
+    assert "none: the requirements cannot be resolved" in mlrun("env", "why", "latest").ok().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("prune", "--older-than", "3"), "'3' is no length of time"),
+        (("prune", "--keep-size", "much"), "'much' is no size"),
+        (("rm", "feed"), "no environments of the cache answer to 'feed'"),
+        (("verify", ""), "no environments of the cache answer to ''"),
+        (("why", "no-such-run"), "no run"),
+    ],
+)
+def test_wrong_words_are_one_line(mlrun: Mlrun, words: tuple[str, ...], said: str):
+    answer = mlrun("env", *words)
+    assert answer.code in (2, 125)
+    assert said in answer.err
+    assert "hint: " in answer.err
+    assert json.loads(mlrun("env", *words, "--json").out)["error"]["message"]

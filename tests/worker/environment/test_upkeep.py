@@ -1,0 +1,136 @@
+"""What the cache's environments cost, who used them, and which go."""
+
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from runner.worker.environment import soundness
+from runner.worker.environment.shelf import hold
+from runner.worker.environment.slot import Marker, Slot, Use, note, uses
+from runner.worker.environment.upkeep import prune, shelved, verify
+from runner.worker.facts import InstalledEnvironment
+from tests.environments.wheels import make_wheel
+
+from .conftest import Host, module_of
+
+_HOURS = 3600
+
+
+def aged(environment: InstalledEnvironment, hours: float) -> str:
+    """Make an environment one that was last used so long ago, and return its key."""
+    moment = time.time() - hours * _HOURS
+    os.utime(f"{environment.prefix}.lock", (moment, moment))
+    return environment.key or ""
+
+
+def test_who_used_an_environment_is_known(host: Host) -> None:
+    environment = host.prepare("blue")
+    for number in range(3):
+        with hold(environment, Use(f"run-{number}", "demo", "2026-11-24T07:00:00.000+00:00")):
+            pass
+    [one] = shelved(host.cache, sizes=True)
+    assert [use.run for use in one.uses] == ["run-2", "run-1", "run-0"]
+    assert one.size > 100_000
+    assert (one.fault, one.held) == (None, False)
+
+
+def test_the_list_of_uses_does_not_grow_for_ever(tmp_path: Path) -> None:
+    for number in range(1500):
+        note(tmp_path / "x", Use(f"{number:0100}", "demo", "then"))
+    kept = uses(tmp_path / "x")
+    assert len(kept) < 1000
+    assert int(kept[0].run) == 1499
+    assert (tmp_path / "x.uses").stat().st_size < 1 << 17
+
+
+def test_pruning_by_age_spares_what_was_used_since(host: Host) -> None:
+    old, new = aged(host.prepare("blue"), 100), aged(host.prepare("red"), 2)
+    done = prune(host.cache, unused_for=50 * _HOURS)
+    assert [one.key for one in done.removed] == [old]
+    assert [one.key for one in done.kept] == [new]
+    assert [one.key for one in shelved(host.cache)] == [new]
+
+
+def test_pruning_to_a_size_removes_the_longest_unused_first(host: Host) -> None:
+    make_wheel(host.wheels, "green")
+    keys = [aged(host.prepare(name), age) for name, age in (("blue", 30), ("red", 20), ("green", 10))]
+    sizes = {one.key: one.size for one in shelved(host.cache, sizes=True)}
+    done = prune(host.cache, keep=sizes[keys[2]] + sizes[keys[1]])
+    assert [one.key for one in done.removed] == [keys[0]]
+    assert [one.key for one in prune(host.cache, keep=0).kept] == []
+
+
+def test_what_is_held_or_just_used_stays_whatever_the_size(host: Host) -> None:
+    held, fresh = host.prepare("blue"), host.prepare("red")
+    aged(held, 100)
+    with hold(held):
+        assert prune(host.cache, unused_for=0, keep=0).removed == ()
+    done = prune(host.cache, unused_for=0, keep=0)
+    assert [one.key for one in done.removed] == [held.key]
+    assert [one.key for one in done.kept] == [fresh.key]
+
+
+def test_what_cannot_be_used_goes_without_being_asked(host: Host) -> None:
+    half = host.cache / "envs" / "half" / "ab12"
+    (half / "bin").mkdir(parents=True)
+    lost = host.prepare("blue")
+    (Path(lost.bin) / "python").unlink()
+    aged(lost, 2)
+    sound = host.prepare("red")
+    assert {one.key: one.fault is None for one in shelved(host.cache)} == {
+        "half": False,
+        lost.key: False,
+        sound.key: True,
+    }
+    assert {one.key for one in prune(host.cache).removed} == {"half", lost.key}
+    assert not half.parent.exists()
+
+
+def test_a_cache_that_was_moved_is_built_again_with_a_word(host: Host) -> None:
+    first = host.prepare("blue")
+    moved = host.root / "moved"
+    shutil.copytree(host.cache, moved, symlinks=True)  # the old one is still there, and must not be taken for the new
+    again = host.carry_out(host.spec("blue"), cache=str(moved))
+    assert not again.reused
+    assert Path(again.prefix).is_relative_to(moved)
+    assert again.why.startswith(f"it was moved here from {first.prefix}")
+    assert any(line.startswith("the environment is built again: it was moved here") for line in host.said)
+
+
+def test_after_a_reboot_all_is_read_once(host: Host) -> None:
+    environment = host.prepare("blue")
+    slot = Slot(host.cache / "envs" / (environment.key or ""))
+    marker = slot.read()
+    assert isinstance(marker, Marker)
+    module = module_of(environment, "blue")
+    watched = soundness.installed.watched(Path(environment.prefix))
+    module.write_bytes(b"\0" * module.stat().st_size)  # what a crash can leave of a file that was not yet on the disk
+    lost = replace(marker, boot="another", pulse=soundness.installed.pulse(Path(environment.prefix), watched))
+    slot.write(lost)
+    assert soundness.fault(slot, lost) == "blue was edited (blue/__init__.py)"
+    again = host.prepare("blue")
+    marker = slot.read()
+    assert isinstance(marker, Marker)
+    slot.write(replace(marker, boot="another"))
+    assert host.prepare("blue").reused
+    marker = slot.read()
+    assert isinstance(marker, Marker)
+    assert marker.boot == ""
+    assert verify(host.cache, again.key or "") is None
+
+
+def test_why_it_was_built_names_the_nearest(host: Host) -> None:
+    first = host.prepare("red")
+    make_wheel(host.wheels, "blue", "2.0")
+    second = host.prepare("red", placed={"upgrade": True})
+    assert second.why == (
+        f"first use of these packages with this interpreter; the nearest environment, {(first.key or '')[:8]}, "
+        "has blue 1.0 instead of 2.0"
+    )
+    by_uv = host.prepare("red", manager="uv")
+    assert by_uv.why.endswith(f"{(second.key or '')[:8]}, has maker virtualenv instead of uv")
+    make_wheel(host.wheels, "blue", "2.0", text="OTHER = 1")
+    third = host.prepare("red", placed={"upgrade": True})
+    assert third.why.endswith(f"{(second.key or '')[:8]}, has blue 2.0 from another archive")

@@ -6,8 +6,8 @@ from runner.errors import FormatError
 from runner.records.compose import compose
 from runner.records.seal import read, seal, seal_as_it_is
 from runner.store.store import Store
-from runner.store.summary import of_record, outputs_of_record
 from runner.store.summary import read as summarise
+from runner.store.summary import row_of_record
 from runner.worker.codec import encode
 from runner.worker.files import Json
 from runner.worker.rundir import RunDirectory
@@ -27,11 +27,11 @@ def finish(run: RunDirectory, store: Store) -> Json:
         state = look(run)
         record = compose(run, store, state)
     except FormatError:
-        store.index.put(*summarise(run))  # it is listed as damaged from now on, and not looked at again
+        store.index.put(summarise(run))  # it is listed as damaged from now on, and not looked at again
         raise
     if not state.ended:
         return encode(record)
     seal(run, record)
     sealed = read(run)  # another process's may have been the first
-    store.index.put(of_record(sealed), outputs_of_record(sealed))
+    store.index.put(row_of_record(sealed))
     return sealed

@@ -11,20 +11,20 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from runner.store import tables
 from runner.store.ids import is_id
-from runner.store.summary import DAMAGED, Output, Summary, read
-from runner.store.tables import Filter, Producer
+from runner.store.summary import DAMAGED, Row, Summary, read
+from runner.store.tables import Filter, Touch
 from runner.worker.rundir import RunDirectory
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Filter", "Index", "Producer", "Summary"]
+__all__ = ["Filter", "Index", "Row", "Summary", "Touch"]
 
 T = TypeVar("T")
 
@@ -88,22 +88,29 @@ class Index:
         """Return the ids that end with a text, or hold it anywhere, the newest first."""
         return self._ask(lambda database: tables.ids_like(database, text, end=end))
 
-    def producers(self, sha256: str) -> list[Producer]:
+    def producers(self, sha256: str) -> list[Touch]:
         """Return the runs that wrote a file with these bytes, the newest first."""
         return list(self.producers_of([sha256]).get(sha256, ()))
 
-    def producers_of(self, digests: Collection[str]) -> dict[str, tuple[Producer, ...]]:
-        """Return the producers of each digest that has any."""
-        return self._ask(lambda database: tables.producers(database, list(digests))) if digests else {}
+    def producers_of(self, digests: Collection[str]) -> dict[str, tuple[Touch, ...]]:
+        """Return the runs that wrote each digest that any has written."""
+        return self._ask(lambda database: tables.touches(database, "output", list(digests))) if digests else {}
 
-    def put(self, summary: Summary, outputs: Iterable[Output] = ()) -> None:
+    def readers_of(self, digests: Collection[str]) -> dict[str, tuple[Touch, ...]]:
+        """Return the runs that read each digest that any has read."""
+        return self._ask(lambda database: tables.touches(database, "input", list(digests))) if digests else {}
+
+    def digests_like(self, beginning: str, limit: int = 10) -> list[str]:
+        """Return the digests of files that runs wrote or read which begin with some hex digits."""
+        return self._ask(lambda database: tables.digests_like(database, beginning, limit))
+
+    def put(self, row: Row) -> None:
         """Enter a run, or what is new of it."""
-        rows = list(outputs)
-        self._tell(lambda database: tables.put(database, summary, rows))
+        self._tell(lambda database: tables.put(database, row))
 
     def create(self, summary: Summary, make: Callable[[], None]) -> None:
         """Enter a run while ``make`` gives it its directory: no other process's run can fall between the two."""
-        self._together(lambda database: tables.put(database, summary, ()), make)
+        self._together(lambda database: tables.put(database, Row(summary)), make)
 
     def remove(self, identity: str, unmake: Callable[[], None]) -> None:
         """Leave a run out, while ``unmake`` takes its directory away."""
@@ -212,14 +219,14 @@ class Index:
         for first in range(0, len(identities), _BATCH):
             rows = [read(RunDirectory(self._runs / name)) for name in identities[first : first + _BATCH]]
             with tables.transaction(database):
-                for summary, outputs in rows:
-                    tables.add(database, summary, outputs)
+                for row in rows:
+                    tables.add(database, row)
 
     def _mend(self, database: sqlite3.Connection, identity: str) -> None:
-        summary, outputs = read(RunDirectory(self._runs / identity))
-        if summary.status != DAMAGED:
+        row = read(RunDirectory(self._runs / identity))
+        if row.summary.status != DAMAGED:
             with tables.transaction(database):
-                tables.put(database, summary, outputs)
+                tables.put(database, row)
 
     def _renew(self, inode: int | None) -> bool:
         """Make the file anew, unless another process has just done so; False where that is impossible."""

@@ -71,7 +71,7 @@ class Store:
         runs = [self.directory(name) for name in self.index.open_runs()]
         for run in runs:
             if run.record.exists():  # sealed by a process that did not live to enter it
-                self.index.put(*read(run))
+                self.index.put(read(run))
         return [run for run in runs if not run.record.exists()]
 
     def create(self, request: Request, spec: RunSpec, source: SourceFacts) -> RunDirectory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, fields, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from runner.worker.state import PLANNED, PREPARING, RUNNING, SUBMITTED
 from runner.worker.values import dataclass
 
 DAMAGED = "damaged"  # its files cannot be read: it is listed, so that it can be looked at and removed
-Output = tuple[str, str]  # sha256, path
+FileRow = tuple[str, str]  # sha256, path
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,31 @@ class Summary:
 _FIELDS = tuple(item.name for item in fields(Summary))
 
 
-def read(run: RunDirectory) -> tuple[Summary, tuple[Output, ...]]:
-    """Return a run's summary and its outputs, whatever state its files are in."""
+@dataclass(frozen=True)
+class Row:
+    """What the index holds of a run: its summary, and the files it wrote and read, directories among them."""
+
+    summary: Summary
+    outputs: tuple[FileRow, ...] = ()
+    inputs: tuple[FileRow, ...] = ()
+
+
+def read(run: RunDirectory) -> Row:
+    """Return a run's row, whatever state its files are in."""
     try:
-        record = read_json(run.record) if run.record.exists() else None
-        summary, outputs = (of_files(run), ()) if record is None else (of_record(record), outputs_of_record(record))
-        if summary.id == run.id:
-            return summary, outputs
-        return _damaged(run, ValueError(f"its files are of the run {summary.id}")), ()
+        row = row_of_record(read_json(run.record)) if run.record.exists() else Row(of_files(run))
+        if row.summary.id == run.id:
+            return row
+        return Row(_damaged(run, ValueError(f"its files are of the run {row.summary.id}")))
     except (MlrunError, OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        return _damaged(run, error), ()
+        return Row(_damaged(run, error))
+
+
+def row_of_record(record: Json) -> Row:
+    """Return the row of a sealed record; KeyError, TypeError or FormatError where it is not one."""
+    data: Any = record
+    outputs = _files(data["outputs"])
+    return Row(of_record(record), (*outputs, *_directories(data["outputs"])), _files(data["inputs"]))
 
 
 def of_record(record: Json) -> Summary:
@@ -94,11 +109,22 @@ def of_record(record: Json) -> Summary:
     return decode(Summary, fields, "record.json")
 
 
-def outputs_of_record(record: Json) -> tuple[Output, ...]:
-    """Return the outputs of a record that have a digest."""
-    data: Any = record
-    digests = ((item["digest"], item["path"]) for item in data["outputs"])
+def _files(items: Any) -> tuple[FileRow, ...]:
+    """Return the files of a group that have a digest."""
+    digests = ((item["digest"], item["path"]) for item in items)
     return tuple((str(digest["sha256"]), str(path)) for digest, path in digests if digest is not None)
+
+
+def _directories(items: Any) -> Iterable[FileRow]:
+    """Return the directories that were declared as outputs, so that a run which reads one whole finds who made it."""
+    from runner.worker.hashing import digest_of_directory  # a plain list needs none of it
+
+    members: dict[str, list[FileRow]] = {}
+    for item in items:
+        name, digest = (item["name"] or "").rstrip("/"), item["digest"]
+        if name and digest is not None and item["path"].startswith(f"{name}/"):
+            members.setdefault(name, []).append((item["path"][len(name) + 1 :], digest["sha256"]))
+    return tuple((digest_of_directory(pairs), name) for name, pairs in members.items())
 
 
 def of_files(run: RunDirectory) -> Summary:

@@ -11,13 +11,13 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from runner.errors import UsageError
-from runner.store.summary import DAMAGED, Output, Summary
+from runner.store.summary import DAMAGED, Row, Summary
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 1
+VERSION = 2
 _LONG = 200  # bytes: of a longer value the index holds the digest, which is enough to find it
 
 TABLES = (
@@ -32,8 +32,11 @@ TABLES = (
     """CREATE TABLE label (kind TEXT, name BLOB, value BLOB, number REAL, run TEXT,
                            PRIMARY KEY (kind, name, value, run)) WITHOUT ROWID""",
     "CREATE INDEX label_run ON label (run, kind, name)",
-    "CREATE TABLE output (sha256 TEXT, run TEXT, path BLOB, PRIMARY KEY (sha256, run, path)) WITHOUT ROWID",
-    "CREATE INDEX output_run ON output (run)",
+    *(
+        f"CREATE TABLE {role} (sha256 TEXT, run TEXT, path BLOB, PRIMARY KEY (sha256, run, path)) WITHOUT ROWID"
+        for role in ("output", "input")
+    ),
+    *(f"CREATE INDEX {role}_run ON {role} (run)" for role in ("output", "input")),
     f"PRAGMA user_version = {VERSION}",
 )
 
@@ -57,8 +60,8 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Producer:
-    """A run that wrote a file with certain bytes."""
+class Touch:
+    """A run that wrote, or read, a file with certain bytes."""
 
     run: str
     path: str
@@ -94,14 +97,15 @@ def remember(database: sqlite3.Connection, mtime: int) -> None:
     database.execute("INSERT OR REPLACE INTO meta VALUES ('mtime', ?)", (mtime,))
 
 
-def put(database: sqlite3.Connection, summary: Summary, outputs: Iterable[Output]) -> None:
+def put(database: sqlite3.Connection, row: Row) -> None:
     """Make a run's rows, in place of those that were."""
-    remove(database, [summary.id])
-    add(database, summary, outputs)
+    remove(database, [row.summary.id])
+    add(database, row)
 
 
-def add(database: sqlite3.Connection, summary: Summary, outputs: Iterable[Output]) -> None:
+def add(database: sqlite3.Connection, row: Row) -> None:
     """Make a run's rows where there are none; rows that are there are newer, and stand."""
+    summary = row.summary
     columns = (
         summary.id,
         *(_key(value) for value in (summary.name, summary.project, summary.entry_point)),
@@ -112,8 +116,9 @@ def add(database: sqlite3.Connection, summary: Summary, outputs: Iterable[Output
     made = database.execute(f"INSERT OR IGNORE INTO run VALUES ({','.join('?' * 11)})", columns)  # noqa: S608
     if made.rowcount:
         database.executemany("INSERT OR IGNORE INTO label VALUES (?, ?, ?, ?, ?)", _labels(summary))
-        rows = ((sha256, summary.id, _key(path)) for sha256, path in outputs)
-        database.executemany("INSERT OR IGNORE INTO output VALUES (?, ?, ?)", rows)
+        for role, files in (("output", row.outputs), ("input", row.inputs)):
+            rows = ((sha256, summary.id, _key(path)) for sha256, path in files)
+            database.executemany(f"INSERT OR IGNORE INTO {role} VALUES (?, ?, ?)", rows)  # noqa: S608
 
 
 def remove(database: sqlite3.Connection, ids: Iterable[str]) -> None:
@@ -122,6 +127,7 @@ def remove(database: sqlite3.Connection, ids: Iterable[str]) -> None:
     database.executemany("DELETE FROM run WHERE id = ?", rows)
     database.executemany("DELETE FROM label WHERE run = ?", rows)
     database.executemany("DELETE FROM output WHERE run = ?", rows)
+    database.executemany("DELETE FROM input WHERE run = ?", rows)
 
 
 def select(database: sqlite3.Connection, wanted: Filter, sort: str, limit: int | None, reverse: bool) -> list[Summary]:
@@ -134,16 +140,23 @@ def select(database: sqlite3.Connection, wanted: Filter, sort: str, limit: int |
     return [Summary(**json.loads(row[0])) for row in rows]
 
 
-def producers(database: sqlite3.Connection, digests: Sequence[str]) -> dict[str, tuple[Producer, ...]]:
-    """Return, for each digest that is the output of runs, those runs, the newest first."""
-    found: dict[str, list[Producer]] = {}
+def touches(database: sqlite3.Connection, role: str, digests: Sequence[str]) -> dict[str, tuple[Touch, ...]]:
+    """Return, for each digest that is an `output` (or `input`) of runs, those runs, the newest first."""
+    found: dict[str, list[Touch]] = {}
     for first in range(0, len(digests), 500):
         some = digests[first : first + 500]
-        statement = f"""SELECT o.sha256, o.run, o.path, r.created FROM output o JOIN run r ON r.id = o.run
-                        WHERE o.sha256 IN ({",".join("?" * len(some))}) ORDER BY r.created DESC, r.id DESC"""  # noqa: S608
+        statement = f"""SELECT f.sha256, f.run, f.path, r.created FROM {role} f JOIN run r ON r.id = f.run
+                        WHERE f.sha256 IN ({",".join("?" * len(some))}) ORDER BY r.created DESC, r.id DESC"""  # noqa: S608
         for sha256, run, path, created in database.execute(statement, some):
-            found.setdefault(sha256, []).append(Producer(run, path.decode("utf-8", "surrogatepass"), created))
+            found.setdefault(sha256, []).append(Touch(run, path.decode("utf-8", "surrogatepass"), created))
     return {sha256: tuple(runs) for sha256, runs in found.items()}
+
+
+def digests_like(database: sqlite3.Connection, beginning: str, limit: int) -> list[str]:
+    """Return the digests of outputs and inputs that begin with some hex digits."""
+    statement = """SELECT sha256 FROM output WHERE sha256 >= ?1 AND sha256 < ?2
+                   UNION SELECT sha256 FROM input WHERE sha256 >= ?1 AND sha256 < ?2 LIMIT ?3"""
+    return [row[0] for row in database.execute(statement, (beginning, f"{beginning}g", limit))]
 
 
 def summary_of(database: sqlite3.Connection, identity: str) -> Summary | None:

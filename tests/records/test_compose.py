@@ -8,6 +8,7 @@ import pytest
 from runner.errors import FormatError
 from runner.records.compose import compose
 from runner.records.results import Input, Log, Output
+from runner.store.index import Row
 from runner.store.store import Store
 from runner.worker.codec import encode
 from runner.worker.facts import (
@@ -91,9 +92,8 @@ def test_a_whole_run_is_recorded_whole(store):
         project_file_sha256=SHA,
     )
     producer = end(a_run(store))
-    store.index.put(
-        replace(store.index.get(producer.id), created="2020-01-01T00:00:00.000+00:00"), [("cd" * 32, "data.csv")]
-    )
+    older = replace(store.index.get(producer.id), created="2020-01-01T00:00:00.000+00:00")
+    store.index.put(Row(older, (("cd" * 32, "data.csv"),)))
     run = a_run(
         store,
         spec=spec,
@@ -254,12 +254,12 @@ def test_producers_are_earlier_runs_the_newest_first_and_not_the_run_itself(stor
     for day in range(1, 30):
         made = end(a_run(store))
         summary = replace(store.index.get(made.id), created=f"2026-01-{day:02}T00:00:00.000+00:00")
-        store.index.put(summary, [(digest, "a"), (digest, "b"), (empty, "c")])
+        store.index.put(Row(summary, ((digest, "a"), (digest, "b"), (empty, "c"))))
     run = a_run(store, created="2026-01-15T00:00:00.000+00:00")
     seen(
         run, FileFact("x", 1, digest, "observed"), FileFact("y", 0, empty, "observed"), FileFact("z", 9, None, "traced")
     )
-    store.index.put(store.index.get(run.id), [(digest, "x")])
+    store.index.put(Row(store.index.get(run.id), ((digest, "x"),)))
     record = compose(end(run), store)
     assert len(record.inputs[0].produced_by) == 14
     assert record.inputs[0].produced_by[0] == next(

@@ -16,7 +16,7 @@ import pytest
 
 from runner.errors import UsageError
 from runner.store import tables
-from runner.store.index import Filter, Index, Summary
+from runner.store.index import Filter, Index, Row, Summary
 from runner.store.store import Store, new_id
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Parameter
@@ -41,7 +41,7 @@ def put(store: Store, **changes) -> str:
     """Enter a run that has a directory, so that it stays."""
     summary = a_summary(**changes)
     (store.root / "runs" / summary.id).mkdir()
-    store.index.put(summary, changes.get("outputs", ()))
+    store.index.put(Row(summary, tuple(changes.get("outputs", ()))))
     with store.index._connected() as database:
         database.execute("DELETE FROM meta")
         database.execute("INSERT INTO meta VALUES ('mtime', ?)", (store.index._mtime(),))
@@ -66,7 +66,7 @@ def test_a_summary_comes_back_as_it_went_in(store):
         spec_digest="0" * 64,
     )
     run = a_run(store, id=summary.id)
-    store.index.put(summary)
+    store.index.put(Row(summary))
     (found,) = store.index.query()
     assert found == summary
     assert store.index.get(run.id) == summary
@@ -153,12 +153,12 @@ def test_producers_are_found_by_digest_the_newest_first(store):
     digests = [f"{number:064x}" for number in range(1200)]
     for identity, created in ((old, "2026-01-01T00:00:00.000+00:00"), (new, "2026-01-02T00:00:00.000+00:00")):
         outputs = [(digest, f"out/\udcff{number}") for number, digest in enumerate(digests)]
-        store.index.put(a_summary(id=identity, created=created), outputs)
+        store.index.put(Row(a_summary(id=identity, created=created), tuple(outputs)))
     assert [each.run for each in store.index.producers(digests[7])] == [new, old]
     assert store.index.producers(digests[7])[0].path == "out/\udcff7"
     assert len(store.index.producers_of(digests)) == 1200
     assert store.index.producers("f" * 64) == []
-    store.index.put(a_summary(id=new), [])
+    store.index.put(Row(a_summary(id=new)))
     assert [each.run for each in store.index.producers(digests[7])] == [old]
 
 
@@ -313,9 +313,9 @@ def test_a_run_made_while_the_directory_was_listed_stays(store, monkeypatch):
 def test_what_is_read_from_a_directory_does_not_replace_what_another_process_entered(store):
     run = a_run(store)
     older = store.index.get(run.id)
-    store.index.put(replace(older, status="succeeded", sealed=True), [("a" * 64, "out")])
+    store.index.put(Row(replace(older, status="succeeded", sealed=True), (("a" * 64, "out"),)))
     with store.index._connected() as database, tables.transaction(database):
-        tables.add(database, older, ())
+        tables.add(database, Row(older))
     assert store.index.get(run.id).status == "succeeded"
     assert len(store.index.producers("a" * 64)) == 1
 
@@ -427,7 +427,7 @@ def test_a_store_that_is_read_only_is_read(monkeypatch):
             again = Store.open(place / "store", place / "cache")
             assert sorted(listed(again)) == sorted([*runs, late.id])
             assert again.find("n1").id == runs[1]
-            again.index.put(replace(again.index.get(runs[1]), name="renamed"))
+            again.index.put(Row(replace(again.index.get(runs[1]), name="renamed")))
             assert again.find("renamed").id == runs[1]
     finally:
         for path in [place, *place.rglob("*")]:

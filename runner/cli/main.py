@@ -23,6 +23,7 @@ _COMMANDS = {
     "wait": "runner.cli.follow:wait",
     "cancel": "runner.cli.follow:cancel",
     "artifacts": "runner.cli.artifacts:artifacts",
+    "diff": "runner.cli.diff:diff",
     "rm": "runner.cli.clean:rm",
     "gc": "runner.cli.clean:gc",
     "check": "runner.cli.check:check",

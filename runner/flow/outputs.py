@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runner.errors import IntegrityError, MlrunError
 from runner.store.store import Store
+from runner.worker.execution import artifacts
 from runner.worker.facts import FileFact, Placement
 from runner.worker.hashing import sha256_of_file
 from runner.worker.objects import clone_or_copy
@@ -16,17 +17,25 @@ from runner.worker.spec import RunSpec
 
 
 def outputs_of(run: RunDirectory, path: str | None = None) -> tuple[FileFact, ...]:
-    """Return a run's outputs, or those at or under ``path``; MlrunError where there is none of that name."""
+    """Return a run's outputs, or those at or under ``path``; MlrunError where there is none of that name.
+
+    An artifact may be named as it was logged, without the `artifacts/` before it. Of a run that goes on, or whose
+    worker was killed, the artifacts logged so far.
+    """
     files = run.read_files(run.outputs)
-    outputs = () if files is None else files.files
+    outputs = artifacts.so_far(run) if files is None else files.files
     if path is None:
         return outputs
     wanted = path.rstrip("/")
-    found = tuple(item for item in outputs if item.path == wanted or item.path.startswith(f"{wanted}/"))
+    found = _under(outputs, wanted) or _under(outputs, f"{run.artifacts.name}/{wanted}")
     if not found:
         message = f"the run {run.id} has no output {path!r}"
         raise MlrunError(message, hint=f"`mlrun artifacts {run.id}` lists what it has")
     return found
+
+
+def _under(outputs: Sequence[FileFact], wanted: str) -> tuple[FileFact, ...]:
+    return tuple(item for item in outputs if item.path == wanted or item.path.startswith(f"{wanted}/"))
 
 
 def bring_out(outputs: Sequence[FileFact], store: Store, run: RunDirectory, target: Path) -> list[Path]:
@@ -65,6 +74,8 @@ def _write(item: FileFact, store: Store, run: RunDirectory, goal: Path) -> None:
 def _places(item: FileFact, run: RunDirectory) -> list[Path]:
     spec, placement = run.read(RunSpec), run.find(Placement)
     roots = [run.work]
+    if item.basis == artifacts.LOGGED:
+        return [run.path / item.path]
     if placement is not None and placement.root is not None:
         roots.append(Path(placement.root))
     return [Path(os.path.normpath(root / spec.snapshot.subdirectory / item.path)) for root in roots]

@@ -8,7 +8,7 @@ from pathlib import Path
 from runner.errors import FormatError
 from runner.worker.values import dataclass
 
-BASES = frozenset({"declared", "observed", "traced", "inferred"})  # how a fact is known
+BASES = frozenset({"declared", "observed", "traced", "inferred", "logged"})  # how a fact is known
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})

@@ -1,4 +1,4 @@
-"""`MLmodel` files compared by what they say of a model: without the ids, times and places of the run that logged it."""
+"""Files of logged models compared by what they say of a model: without ids, times and places of their run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from runner.records.basics import Digest
 from runner.worker.objects import Objects
 
 _NAME = "MLmodel"
+_SKOPS = ".skops"
 _OWN = frozenset({"run_id", "model_id", "model_uuid", "utc_time_created", "artifact_path", "artifact_uri", "model_uri"})
 
 
 def same_model(path: str, before: Digest, after: Digest, objects: Objects | None) -> bool:
     """Whether two files say the same of a model; False where they are none, or their bytes are not in the store."""
-    if posixpath.basename(path) != _NAME or objects is None:
+    name = posixpath.basename(path)
+    if objects is None or not (name == _NAME or name.endswith(_SKOPS)):
         return False
+    from runner.records.skops import read_skops
+
     try:
-        first, second = (_read(objects.read(digest.sha256)) for digest in (before, after))
+        read = _read if name == _NAME else read_skops
+        first, second = (read(objects.read(digest.sha256)) for digest in (before, after))
     except (IntegrityError, ValueError):
         return False
     return bool(first == second)

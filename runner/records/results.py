@@ -31,7 +31,7 @@ class Input:
 class Output:
     """A file that the command made or changed."""
 
-    path: str
+    path: str  # POSIX, relative to the project; of what was logged as an artifact, relative to the run directory
     size: int
     digest: Digest | None
     basis: str

@@ -113,11 +113,20 @@ def compare(
     cut_short = tuple(_cut_short(first, "first")) + tuple(_cut_short(second, "second"))
     if cut_short:
         return Verdict(UNVERIFIABLE, reasons=cut_short)
+    return _found(first, second, tolerances or {}, objects).verdict()
+
+
+def results_differ(before: Record, after: Record, objects: Objects | None = None) -> tuple[Difference, ...]:
+    """Return how the endings, outputs and metrics of two runs differ, whether or not they came to their own end."""
+    return tuple(_found(before, after, {}, objects).differences)
+
+
+def _found(before: Record, after: Record, tolerances: Mapping[str, Tolerance], objects: Objects | None) -> _Findings:
     findings = _Findings()
-    _compare_results(first, second, findings)
-    _compare_outputs(first, second, objects, findings)
-    _compare_metrics(first, second, tolerances or {}, findings)
-    return findings.verdict()
+    _compare_results(before, after, findings)
+    _compare_outputs(before, after, objects, findings)
+    _compare_metrics(before, after, tolerances, findings)
+    return findings
 
 
 def _cut_short(record: Record, which: str) -> Iterator[str]:
@@ -154,11 +163,11 @@ def _compare_outputs(first: Record, second: Record, objects: Objects | None, fin
 
 
 def compared_outputs(first: Record, second: Record) -> tuple[dict[str, Output], dict[str, Output], str]:
-    """Return what is compared of two runs: their declared outputs; where there are none, the observed ones."""
+    """Return what is compared of two runs: what was logged, and what was declared; else the observed outputs too."""
     declared = any(output.basis == "declared" for record in (first, second) for output in record.outputs)
     basis = "declared" if declared else "observed"
     old, new = (
-        {output.path: output for output in record.outputs if not declared or output.basis == "declared"}
+        {output.path: output for output in record.outputs if not declared or output.basis in ("declared", "logged")}
         for record in (first, second)
     )
     return old, new, basis

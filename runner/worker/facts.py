@@ -214,10 +214,10 @@ class Start:
 class FileFact:
     """A file a run read or wrote."""
 
-    path: str  # POSIX, relative to the project where inside, else absolute
+    path: str  # POSIX, relative to the project where inside, else absolute; logged: relative to the run directory
     size: int
     sha256: Optional[str]  # None: above a cap, said in the gaps
-    basis: str  # declared, parameter, observed, traced
+    basis: str  # declared, parameter, observed, traced, logged
     previous: Optional[str] = None  # an output that replaced a file: the digest before
     parameter: Optional[str] = None
     stored: bool = False  # in the object store

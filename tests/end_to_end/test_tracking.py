@@ -88,6 +88,13 @@ with mlflow.start_run() as run:
     files = {str(path.relative_to(directory / "artifacts")) for path in (directory / "artifacts").rglob("*.*")}
     assert files == {"d/x.json", "t.txt", "code/train.py"}
     record = mlrun.show()
+    assert {(each["path"], each["basis"], each["stored"]) for each in record["outputs"]} == {
+        (f"artifacts/{path}", "logged", True) for path in files
+    }
+    out = mlrun.cwd / "out"
+    assert "artifacts/d/x.json" in mlrun("artifacts", "latest").ok().out
+    mlrun("artifacts", "latest", "d", "-o", out).ok()
+    assert json.loads((out / "artifacts" / "d" / "x.json").read_text()) == {"a": [1]}
     assert record["tracking"] == {
         "params": kept(directory, "param"), "tags": kept(directory, "tag"), "children": [], "models": []
     }  # fmt: skip
@@ -190,6 +197,28 @@ print(json.dumps([got.data.params["alpha"], sorted(got.data.metrics), len(got.ou
         assert model["status"] == "ready"
         assert (directory / model["path"] / "MLmodel").exists()
     assert all(len(points) == 1 for points in series(directory).values())  # those tied to a model are no second ones
+
+
+def test_a_rerun_that_logs_the_same_is_identical_and_another_artifact_is_named(log, mlrun, client):
+    log(
+        """
+import numpy
+from sklearn.linear_model import Ridge
+with mlflow.start_run():
+    model = Ridge(alpha=float(sys.argv[1])).fit(numpy.array([[0.0], [1.0], [2.0]]), [0.0, 1.0, 2.0])
+    mlflow.sklearn.log_model(model, name="ridge", pip_requirements=["scikit-learn"])
+    mlflow.log_text(sys.argv[1], "alpha.txt")
+    mlflow.log_metric("system/cpu", os.getpid())
+"""
+    )
+    first = mlrun.show()["run"]["id"]
+    env = {"PATH": f"{client}:{os.environ['PATH']}", **QUIET}
+    assert "\nidentical: " in mlrun("rerun", first, "--check", **env).ok().err
+    said = mlrun("rerun", first, "--check", "-P", "alpha=2", **env)
+    assert said.code == 1
+    assert "output artifacts/alpha.txt: " in said.err
+    assert "output artifacts/models/ridge/model" in said.err
+    assert "MLmodel" not in said.err
 
 
 def test_mistakes_and_what_is_not_there_are_said_at_once(log):

@@ -1,6 +1,10 @@
 """The verdict: the same, near enough, different and in what, or not to be told."""
 
+import io
+import json
 import math
+import zipfile
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,6 +12,7 @@ from hypothesis import strategies as st
 
 from runner.errors import UsageError
 from runner.records import metrics
+from runner.records.basics import Digest
 from runner.records.verdict import Difference, Tolerance, compare, parse_tolerance
 from runner.worker.codec import encode
 from runner.worker.objects import Objects
@@ -50,6 +55,17 @@ def test_where_none_is_declared_observed_ones_count():
     second = a_record(outputs=(an_output("log", "2", basis="observed"),))
     assert compare(first, first).kind == "identical"
     assert compare(first, second).kind == "different"
+
+
+def test_what_was_logged_always_counts():
+    first, second = (
+        a_record(outputs=(an_output("artifacts/a", text, basis="logged"), an_output("log", text, basis="observed")))
+        for text in ("1", "2")
+    )
+    assert [each.name for each in compare(first, second).differences] == ["artifacts/a", "log"]
+    declared = (an_output("d"),)
+    first, second = (replace(each, outputs=(*each.outputs, *declared)) for each in (first, second))
+    assert [each.name for each in compare(first, second).differences] == ["artifacts/a"]
 
 
 def test_a_declared_output_that_one_run_did_not_make_is_different():
@@ -260,3 +276,37 @@ def test_a_model_that_is_no_yaml_is_different(tmp_path, content):
         objects.add(text.encode())
     assert compare(first, second, objects=objects).kind in ("different", "identical")
     assert compare(first, a_record(outputs=(an_output("MLmodel", "other"),)), objects=objects).kind == "different"
+
+
+def a_skops(address, *, alpha="1.0", array=b"numbers", when=2026):
+    """What skops writes: nodes and members are named by addresses of memory."""
+    nodes = {
+        "alpha": {"__loader__": "JsonNode", "content": alpha, "__id__": address},
+        "coef_": {"__loader__": "NdArrayNode", "file": f"{address + 8}.npy", "__id__": address + 8},
+        "same": {"__loader__": "CachedNode", "__id__": address + 8},
+    }
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(f"{address + 8}.npy", (when, 1, 1, 0, 0, 0)), array)
+        archive.writestr("schema.json", json.dumps({"content": nodes, "protocol": 0}))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        (a_skops(9000, when=2020), "identical"),
+        (a_skops(9000, alpha="2.0"), "different"),
+        (a_skops(9000, array=b"others"), "different"),
+        (b"no zip", "different"),
+        (b"PK", "different"),
+    ],
+)
+def test_a_model_of_skops_is_compared_without_addresses_and_times(tmp_path, other, kind):
+    objects = Objects(tmp_path)
+    first, second = (
+        a_record(outputs=(replace(an_output("m/model.skops"), digest=Digest(objects.add(data))),))
+        for data in (a_skops(1000), other)
+    )
+    assert compare(first, second, objects=objects).kind == kind
+    assert compare(first, second).kind == "different"

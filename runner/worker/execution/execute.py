@@ -189,7 +189,11 @@ def _seal_outputs(job: Job, prepared: Prepared) -> outputs.Written:
     root = str(prepared.workplace.project)
     written = outputs.seal(root, prepared.before, after, policy, job.objects, prepared.digests)
     prepared.digests.save()
-    return written
+    if not (job.run.artifacts.exists() or job.run.children.exists()):
+        return written
+    from runner.worker.execution import artifacts
+
+    return replace(written, files=artifacts.seal(job.run, written.files, job.objects))
 
 
 def _seal_logs(job: Job) -> dict[str, Log]:

@@ -1,0 +1,40 @@
+"""The patch between the sources of two runs: read from their snapshots, uncommitted changes included; made by git."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from runner.sources.git import ask
+from runner.worker.manifest import Entry, decode_manifest, materialise
+from runner.worker.objects import Objects
+
+# Neither the user's configuration nor attributes in the sources may run a program, or change the patch's form.
+_PLAIN = ("-c", "core.attributesFile=/dev/null", "-c", "core.quotePath=true", "-c", "diff.noprefix=false")
+_DIFF = ("diff", "--no-index", "--no-ext-diff", "--no-textconv", "--no-renames", "--src-prefix=", "--dst-prefix=")
+
+
+def source_patch(before: str, after: str, objects: Objects, *, color: bool = False) -> str:
+    """Return the patch from one snapshot to another, each by the sha256 of its manifest; "" where they are the same.
+
+    A file whose bytes are not kept is left out. IntegrityError or StoreError where a manifest cannot be read.
+    """
+    if before == after:
+        return ""
+    old, new = ({entry.path: entry for entry in decode_manifest(objects.read(sha256))} for sha256 in (before, after))
+    changed = [path for path in old.keys() | new.keys() if old.get(path) != new.get(path)]
+    with tempfile.TemporaryDirectory(prefix="mlrun-") as name:
+        root = Path(name)
+        for side, entries in (("a", old), ("b", new)):
+            (root / side).mkdir()
+            kept = _kept((entries[path] for path in changed if path in entries), objects)
+            materialise(kept, objects, root / side)
+        paint = "--color=always" if color else "--color=never"
+        # Without a repository above: git must read neither its configuration nor its attributes.
+        done = ask(root, *_PLAIN, *_DIFF, paint, "--", "a", "b", GIT_CEILING_DIRECTORIES=str(root.parent))
+    return done.text
+
+
+def _kept(entries: Iterable[Entry], objects: Objects) -> list[Entry]:
+    return [entry for entry in entries if objects.has(entry.sha256)]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from runner.errors import FormatError
+from runner.records.basics import Digest
 from runner.records.compose import compose
+from runner.records.contents import seal_contents
 from runner.records.seal import read, seal, seal_as_it_is
 from runner.store.store import Store
 from runner.store.summary import read as summarise
@@ -31,7 +35,7 @@ def finish(run: RunDirectory, store: Store) -> Json:
         raise
     if not state.ended:
         return encode(record)
-    seal(run, record)
+    seal(run, replace(record, contents=Digest(seal_contents(run))))
     sealed = read(run)  # another process's may have been the first
     store.index.put(row_of_record(sealed))
     return sealed

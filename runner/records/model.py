@@ -101,6 +101,7 @@ class Record:
     tool: Tool
     gaps: tuple[Gap, ...]
     tracking: Tracking | None = None  # what was logged through MLflow's client
+    contents: Digest | None = None  # of contents.sha256, the list of the run directory's files
     version: int = VERSION
 
     def __post_init__(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import MlrunError
+from runner.records.origin import origin_of
+from runner.records.restore import restore, restore_file
 from runner.store.home import cache as default_cache
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import digest_of, hash_declared
@@ -61,7 +62,8 @@ def pinned_spec(past: RunDirectory) -> RunSpec:
 def check_inputs(past: RunDirectory, record: Json, spec: RunSpec, cache: Path | None = None) -> tuple[InputCheck, ...]:
     """Return where each input of ``spec``, and each observed one of the past run, is today.
 
-    Looked for in the snapshot (which brings it along), at the place it had, then among the stored objects.
+    Looked for in the snapshot (which brings it along), at the place it had, then among the stored objects; of a run
+    that came from another store first among the objects: its places are another machine's.
     ``record`` is the past run's; ``cache`` is the store's cache, where digests of unchanged files are known.
     """
     del record  # the files of the run say where its inputs were; the record leaves this host's places out
@@ -84,6 +86,7 @@ class _Search:
     restored: Path  # where stored objects are brought out as files
     digests: Digests
     facts: tuple[FileFact, ...] = field(default=())
+    foreign: bool = False  # the run was made in another store
 
     @classmethod
     def of(cls, past: RunDirectory, spec: RunSpec, cache: Path) -> _Search:
@@ -101,6 +104,7 @@ class _Search:
             restored=cache / "inputs",
             digests=Digests(cache),
             facts=() if files is None else files.files,
+            foreign=origin_of(past) is not None,
         )
 
     def check(self, each: Input) -> InputCheck:
@@ -108,13 +112,16 @@ class _Search:
         place = self._place(each.path, each.name)
         if self._brought_by_snapshot(each):
             return InputCheck(each.name, place, usable=False, stops=False)
+        if self.foreign and (stored := restore(each, self.facts, self.objects, self.restored)) is not None:
+            return InputCheck(each.name, stored, usable=True, stops=False)
         label = f"{each.name} ({each.path})" if each.parameter else each.path
         at, was = ("", "") if place == each.path else (f", at {place}", f": it was at {place}")
         found = self._digest_now(each, place)
         if found is None:
-            if each.sha256 is not None and self.objects.has(each.sha256):
+            stored = restore(each, self.facts, self.objects, self.restored)
+            if stored is not None:
                 note = f"{label} is not at {place} any more; its bytes are taken from the store"
-                return InputCheck(each.name, self._restore(each.path, each.sha256, 0o644), True, False, note)
+                return InputCheck(each.name, stored, True, False, note)
             return InputCheck(each.name, place, usable=False, stops=True, note=f"{label} is missing{was}")
         if each.sha256 in (None, found):
             return InputCheck(each.name, place, usable=True, stops=False)
@@ -138,12 +145,14 @@ class _Search:
 
     def _check_observed(self, fact: FileFact) -> InputCheck:
         place = self._place(fact.path, fact.path)
+        if self.foreign and fact.sha256 is not None and self.objects.has(fact.sha256):
+            return InputCheck(fact.path, self._restored(fact, fact.sha256), True, False)
         try:
             status = os.lstat(place)
             found = self.digests.of(place, status) if fact.sha256 is not None else None
         except OSError:
             if fact.sha256 is not None and self.objects.has(fact.sha256):
-                return InputCheck(fact.path, self._restore(fact.path, fact.sha256, fact.mode), True, False)
+                return InputCheck(fact.path, self._restored(fact, fact.sha256), True, False)
             return InputCheck(fact.path, place, False, False, f"{fact.path}, which was there, is missing")
         if fact.sha256 is None:
             same = status.st_size == fact.size
@@ -179,14 +188,8 @@ class _Search:
             return None
         return digest_of(each, [sight.fact for sight in sights])
 
-    def _restore(self, path: str, sha256: str, mode: int) -> str:
-        """Bring a stored object out under its file's name, checked; return where."""
-        place = self.restored / sha256 / posixpath.basename(path)
-        aside = place.with_name(f".{secrets.token_hex(8)}")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        self.objects.copy_to(sha256, aside, mode & 0o777 | 0o600)
-        aside.replace(place)
-        return str(place)
+    def _restored(self, fact: FileFact, sha256: str) -> str:
+        return restore_file(fact.path, sha256, fact.mode, self.objects, self.restored)
 
 
 def _digest_then(each: Input, facts: tuple[FileFact, ...]) -> str | None:

@@ -92,6 +92,18 @@ class Store:
             shutil.rmtree(aside.path, ignore_errors=True)
         return run
 
+    def adopt(self, made: RunDirectory) -> RunDirectory:
+        """Take in the whole directory of an ended run, which lies on the store's disk, and enter it in the index."""
+        run = self.directory(made.id)
+        row = read(made)
+        try:
+            self.index.create(row.summary, functools.partial(_place, made.path, run.path))
+        except OSError as error:
+            message = f"cannot take in the run {run.id}: {error.strerror}"
+            raise StoreError(message, hint=f"look at {run.path}, and who owns it") from error
+        self.index.put(row)
+        return run
+
     def find(self, text: str) -> RunDirectory:
         """Return the run that a name, the end of an id, any unique part of one, or `latest` means.
 

@@ -130,6 +130,21 @@ class RunDirectory:
         """The sha256 of the record's bytes, as `sha256sum` writes it."""
         return self.path / "record.json.sha256"
 
+    @property
+    def contents(self) -> Path:
+        """The sha256 of every other file, as `sha256sum` writes it; the record holds the digest of this list."""
+        return self.path / "contents.sha256"
+
+    @property
+    def signatures(self) -> Path:
+        """Signatures of the record, a file for each key; they come after the seal."""
+        return self.path / "signatures"
+
+    @property
+    def imported(self) -> Path:
+        """Where a run that was not made in this store is from, and what was left out on the way."""
+        return self.path / "imported.json"
+
     def write(self, value: object) -> bool:
         """Write a value to the file of its kind; False, and nothing changed, where another was first."""
         return write_once(self.path / _NAMES[type(value)], pretty(encode(value)), followed=type(value) in _FOLLOWED)

@@ -1,0 +1,76 @@
+"""`mlrun verify`: whether runs are still what was sealed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.options import common, complete_runs
+from runner.cli.session import Session, printable
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.flow.verify import Verified
+
+_OFTEN = 1000  # runs between two words of progress
+
+
+@click.command(short_help="Check that runs are still what was sealed.")
+@click.argument("run_ids", metavar="[ID]...", nargs=-1, shell_complete=complete_runs)
+@click.option("--all", "everything", is_flag=True, help="Every run, every object and the index.")
+@common
+@click.pass_obj
+def verify(session: Session, run_ids: tuple[str, ...], everything: bool) -> None:
+    """Check runs: the seal, every file of the run directory, every object and stored output, the lock, the index.
+
+    What was changed is named, a line for each; the exit code is then 1.
+
+    \b
+    Examples:
+      mlrun verify latest
+      mlrun verify --all
+    """
+    from runner.flow.verify import verify as check
+
+    if everything == bool(run_ids):
+        message = "name the runs to verify, or --all"
+        raise UsageError(message, hint="`mlrun verify latest` checks the newest run, `mlrun verify --all` the store")
+    store = session.store
+    runs = list(store.runs()) if everything else [store.find(each) for each in run_ids]
+    count = len(runs)
+
+    def progress(done: int) -> None:
+        if done % _OFTEN == 0:
+            session.say(f"{done:,} of {count:,} runs")
+
+    result = check(store, runs, everything=everything, progress=progress)
+    _print(session, result)
+    sys.exit(0 if result.whole else 1)
+
+
+def _print(session: Session, result: Verified) -> None:
+    from runner.worker.codec import encode
+
+    if session.json:
+        session.emit(runs=list(result.runs), whole=result.whole, findings=encode(result.findings))
+    for finding in result.findings:
+        color = "red" if finding.wrong else None
+        line = printable(f"{finding.file}: {finding.problem}")
+        if finding.wrong and not session.json:
+            click.echo(click.style(line, fg=color))
+        else:
+            session.say(line if finding.wrong else f"note: {line}")
+    wrong = sum(finding.wrong for finding in result.findings)
+    what = f"{len(result.runs):,} run{'s' * (len(result.runs) != 1)}"
+    if wrong:
+        session.complain(f"{wrong} thing{'s are' if wrong != 1 else ' is'} not as sealed, in {what}", _hint(result))
+    else:
+        session.say(f"{what} verified: nothing was changed")
+
+
+def _hint(result: Verified) -> str:
+    if all(finding.file == "index.sqlite" for finding in result.findings if finding.wrong):
+        return "index.sqlite is derived from the runs: remove it, and it is made anew"
+    return "restore these files from a backup; what a re-run needs of them cannot be trusted"

@@ -1,0 +1,79 @@
+"""The list of a run directory's files with their digests: the record seals the list, and so every file that it names.
+
+Lines are as `sha256sum` writes and checks them: two spaces before the name, a backslash before the line of a name that
+holds a backslash or a line's end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+from runner.errors import FormatError
+from runner.worker.files import write_once
+from runner.worker.hashing import sha256_of, sha256_of_file
+from runner.worker.rundir import RunDirectory
+
+_LINE = re.compile(r"(\\?)([0-9a-f]{64})  ([^\n]+)\n")
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_LATER = frozenset({"notes.jsonl", "cancel.json"})  # what may come, or grow, when the record is sealed
+
+
+def names(run: RunDirectory) -> Iterator[str]:
+    """Yield the files that a record seals, relative to the run directory, sorted; links are not followed."""
+    own = {run.record, run.seal, run.contents, run.signatures, run.imported, run.work, run.scratch, run.secrets}
+    left_out = {path.name for path in own} | _LATER
+    with os.scandir(run.path) as entries:
+        top = sorted((entry for entry in entries if entry.name not in left_out and entry.name[0] != "."), key=_name)
+    for entry in top:
+        yield from _below(entry, "")
+
+
+def seal_contents(run: RunDirectory) -> str:
+    """Write the list of a run's files, where there is none yet, and return its digest."""
+    if not run.contents.exists():
+        pairs = ((name, sha256_of_file(run.path / name)) for name in names(run))
+        write_once(run.contents, b"".join(map(line, *zip(*pairs, strict=True))), followed=True)
+    return sha256_of(run.contents.read_bytes())
+
+
+def parse(data: bytes) -> Mapping[str, str]:
+    """Return the digest of each file that a list names; FormatError where it is no such list."""
+    text = os.fsdecode(data)
+    found: dict[str, str] = {}
+    end = 0
+    for match in _LINE.finditer(text):
+        name = _unescaped(match[3]) if match[1] else match[3]
+        if match.start() != end or name in found:
+            break
+        found[name], end = match[2], match.end()
+    if end != len(text):
+        message = f"line {text.count(chr(10), 0, end) + 1} is not `sha256  name`"
+        raise FormatError(message, hint="the file was changed from outside; restore it from a backup")
+    return found
+
+
+def line(name: str, sha256: str) -> bytes:
+    """Return one file's line."""
+    escaped = "".join(_ESCAPES.get(character, character) for character in name)
+    return os.fsencode(f"{'' if escaped == name else chr(92)}{sha256}  {escaped}\n")
+
+
+def _below(entry: os.DirEntry[str], prefix: str) -> Iterator[str]:
+    name = prefix + entry.name
+    if entry.is_file(follow_symlinks=False):
+        yield name
+    elif entry.is_dir(follow_symlinks=False):
+        with os.scandir(entry.path) as entries:
+            inner = sorted(entries, key=_name)
+        for each in inner:
+            yield from _below(each, f"{name}/")
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _unescaped(name: str) -> str:
+    return re.sub(r"\\([\\nr])", lambda match: {"\\": "\\", "n": "\n", "r": "\r"}[match[1]], name)

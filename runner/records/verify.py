@@ -1,0 +1,184 @@
+"""Whether a run is still what was sealed: its record, every file of its directory, every object that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from runner.errors import FormatError, MlrunError
+from runner.records import contents
+from runner.records.finish import finish
+from runner.records.model import Record
+from runner.records.needs import needs
+from runner.records.origin import origin_of
+from runner.records.seal import check_seal, parse
+from runner.store.store import Store
+from runner.worker.files import read_json
+from runner.worker.hashing import sha256_of, sha256_of_file
+from runner.worker.objects import Objects
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import RunSpec
+from runner.worker.state import look
+from runner.worker.values import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not what was sealed; or, where it is not ``wrong``, that cannot be checked."""
+
+    file: str  # relative to the store
+    problem: str
+    run: str | None = None
+    wrong: bool = True
+
+
+class ObjectCheck:
+    """Reads each object once, however many runs name it."""
+
+    def __init__(self, objects: Objects) -> None:
+        """Name the objects; none is read yet."""
+        self._objects = objects
+        self._known: dict[str, str | None] = {}
+
+    def problem(self, sha256: str) -> str | None:
+        """Return what is wrong with an object, None where it is whole."""
+        if sha256 not in self._known:
+            self._known[sha256] = compared(self._objects.path(sha256), sha256)
+        return self._known[sha256]
+
+    def others(self) -> Iterator[Finding]:
+        """Read the objects that were not read yet, and yield what is wrong with them."""
+        for directory in sorted(self._objects.root.glob("[0-9a-f][0-9a-f]")):
+            for path in sorted(directory.iterdir()):
+                sha256 = directory.name + path.name
+                if sha256 not in self._known and (problem := self.problem(sha256)) is not None:
+                    yield Finding(object_name(sha256), problem)
+
+
+def object_name(sha256: str) -> str:
+    """Return an object's file, relative to the store."""
+    return f"objects/sha256/{sha256[:2]}/{sha256[2:]}"
+
+
+def compared(path: Path, sha256: str) -> str | None:
+    """Return what is wrong with a file that is to have a digest, None where it has it."""
+    try:
+        found = sha256_of_file(path)
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if found == sha256 else f"was changed: its sha256 is {found[:12]}, not {sha256[:12]}"
+
+
+def check_run(run: RunDirectory, store: Store, objects: ObjectCheck) -> tuple[Finding, ...]:
+    """Return what of a run is not as it was sealed, and what cannot be checked. An ended run is sealed first."""
+    check = _Check(run)
+    try:
+        if not run.record.exists() and not look(run).ended:
+            check.note("", "goes on: nothing of it is sealed yet")
+            return tuple(check.findings)
+        if not run.record.exists():
+            finish(run, store)
+    except MlrunError as error:
+        check.wrong("", error.message)
+        return tuple(check.findings)
+    record = check.record()
+    check.files(record)
+    check.objects(store.objects, objects)
+    return tuple(check.findings)
+
+
+class _Check:
+    """One run's findings, as they come."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self.findings: list[Finding] = []
+
+    def wrong(self, name: str, problem: str) -> None:
+        """Name a file of the run directory, and what is wrong with it."""
+        self.findings.append(Finding(f"runs/{self._run.id}/{name}".rstrip("/"), problem, self._run.id))
+
+    def note(self, name: str, problem: str) -> None:
+        """Name a file, and why it cannot be checked."""
+        self.findings.append(Finding(f"runs/{self._run.id}/{name}".rstrip("/"), problem, self._run.id, wrong=False))
+
+    def record(self) -> Record | None:
+        """Check the record and its seal; return what can be read of it."""
+        run, reason = self._run, check_seal(self._run)
+        if reason is not None:
+            self.wrong(run.record.name, f"was changed, or its seal was: {reason}")
+        try:
+            record = parse(read_json(run.record))
+        except (MlrunError, OSError) as error:
+            if reason is None:
+                self.wrong(run.record.name, str(error))
+            return None
+        if record.run.id != run.id:
+            self.wrong(run.record.name, f"is the record of the run {record.run.id}")
+        return record
+
+    def files(self, record: Record | None) -> None:
+        """Check the list of files against the record, and the files against the list."""
+        run = self._run
+        if record is not None and record.contents is None:
+            self.note("", "was sealed by an mlrun that listed no files: of them only the logs are checked")
+            self._compare({log.path: log.digest.sha256 for log in record.logs.values()})
+            return
+        try:
+            data = run.contents.read_bytes()
+            if record is not None and record.contents is not None and sha256_of(data) != record.contents.sha256:
+                self.wrong(run.contents.name, "was changed: the record holds another digest of it")
+            listed = contents.parse(data)
+        except FileNotFoundError:
+            self.wrong(run.contents.name, "is missing")
+        except FormatError as error:
+            self.wrong(run.contents.name, error.message)
+        else:
+            self._compare(listed)
+            for name in contents.names(run):
+                if name not in listed:
+                    self.wrong(name, "was added after the run was sealed")
+
+    def _compare(self, listed: Mapping[str, str]) -> None:
+        left_out = self._left_out()
+        for name, sha256 in listed.items():
+            problem = compared(self._run.path / name, sha256)
+            if problem is not None and name in left_out and not (self._run.path / name).exists():
+                self.note(name, "was left out when the run was shared")
+            elif problem is not None:
+                self.wrong(name, problem)
+
+    def _left_out(self) -> tuple[str, ...]:
+        try:
+            origin = origin_of(self._run)
+        except FormatError as error:
+            self.wrong(self._run.imported.name, error.message)
+            return ()
+        return () if origin is None else origin.without
+
+    def objects(self, objects: Objects, check: ObjectCheck) -> None:
+        """Check the objects that the run names, and the outputs that are kept in its directory alone."""
+        run, said = self._run, set[str]()
+        try:
+            for need in needs(run, objects.read):
+                problem = check.problem(need.sha256)
+                absent = problem == "is missing" and not need.kept
+                if problem is not None and not absent and need.sha256 not in said:
+                    said.add(need.sha256)
+                    self.findings.append(Finding(object_name(need.sha256), f"({need.what}) {problem}", run.id))
+            self._kept_here()
+        except MlrunError as error:
+            if not self.findings:
+                self.wrong("", error.message)
+
+    def _kept_here(self) -> None:
+        """Check outputs that lie in the run's own fresh directory and nowhere else."""
+        files, spec = self._run.read_files(self._run.outputs), self._run.read(RunSpec)
+        for fact in () if files is None else files.files:
+            place = self._run.work / spec.snapshot.subdirectory / fact.path
+            if not fact.stored and fact.sha256 is not None and place.is_file():
+                problem = compared(place, fact.sha256)
+                if problem is not None:
+                    self.wrong(place.relative_to(self._run.path).as_posix(), f"(the output {fact.path}) {problem}")

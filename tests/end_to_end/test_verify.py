@@ -1,0 +1,141 @@
+"""A bit that is flipped anywhere in a run, its objects or the index is found, and the file is named."""
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from runner.flow.verify import verify
+from runner.store.store import Store
+from tests.end_to_end.conftest import Mlrun, Project
+
+
+@pytest.fixture
+def sealed(mlrun: Mlrun, project: Project) -> Path:
+    """The directory of a run with a lock, a patch, an input, an output, metrics and logs."""
+    project.write(
+        "MLproject",
+        "name: demo\ninputs: [data/*.txt]\noutputs: [out/*]\nentry_points:\n  main:\n    command: |\n"
+        "      mkdir -p out; cat data/* > out/result; echo said; echo complained >&2\n"
+        '      echo \'{{"name": "rmse", "value": 0.5}}\' >> "$MLRUN_METRICS"\n',
+    )
+    project.write("python_env.yaml", "dependencies: []\n")
+    project.write(".gitignore", "data/\nout/\n")
+    project.write("data/in.txt", "input\n")
+    project.commit()
+    project.write("MLproject", (project.path / "MLproject").read_text() + "# changed\n")
+    mlrun("run", project.path, "-m", "because").ok()
+    return mlrun.directory()
+
+
+def flipped(path: Path, position: int) -> bytes:
+    data = path.read_bytes()
+    changed = bytearray(data)
+    changed[position] ^= 1
+    write(path, bytes(changed))
+    return data
+
+
+def write(path: Path, data: bytes) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.chmod(0o600)
+    path.write_bytes(data)
+    path.chmod(mode)
+
+
+def found(run: Path) -> list[str]:
+    store = Store.open()
+    return [each.file for each in verify(store, [store.directory(run.name)], everything=True).findings if each.wrong]
+
+
+def test_what_is_whole_is_said_to_be(mlrun: Mlrun, sealed: Path):
+    assert found(sealed) == []
+    for argv in (["latest"], ["--all"], [sealed.name, "latest"]):
+        assert "verified: nothing was changed" in mlrun("verify", *argv).ok().err
+    said = mlrun("verify", "--all", "--json").ok().json
+    assert (said["runs"], said["whole"], said["findings"]) == ([sealed.name], True, [])
+
+
+def test_a_flipped_bit_in_any_file_of_the_run_is_found_and_named(mlrun: Mlrun, sealed: Path):
+    files = [path for path in sealed.rglob("*") if path.is_file()]
+    assert {"record.json", "record.json.sha256", "contents.sha256", "stdout.log", "metrics.jsonl", "ticket.json"} <= {
+        path.name for path in files
+    }
+    for path in files:
+        size = path.stat().st_size
+        for position in sorted({0, size // 2, size - 1}) if size else ():
+            data = flipped(path, position)
+            name = path.relative_to(sealed).as_posix()
+            wrong = found(sealed)
+            expected = "record.json" if name == "record.json.sha256" else name
+            assert f"runs/{sealed.name}/{expected}" in wrong, (name, position, wrong)
+            write(path, data)
+    assert found(sealed) == []
+
+
+def test_a_flipped_bit_in_any_object_is_found_and_named(mlrun: Mlrun, sealed: Path):
+    store = sealed.parent.parent
+    objects = [path for path in (store / "objects/sha256").glob("??/*") if path.stat().st_size]
+    record = mlrun.show()
+    code, lock, output = record["code"], record["environment"]["lock"], record["outputs"][0]["digest"]
+    named = {digest["sha256"] for digest in (code["snapshot"], code["patch"], lock, output)}
+    assert named <= {path.parent.name + path.name for path in objects}
+    for path in objects:
+        data = flipped(path, path.stat().st_size // 2)
+        assert path.relative_to(store).as_posix() in found(sealed)
+        write(path, data)
+    assert found(sealed) == []
+
+
+def test_files_that_are_gone_cut_short_or_added_are_named(mlrun: Mlrun, sealed: Path):
+    for name in ("stdout.log", "spec.json", "contents.sha256", "record.json.sha256"):
+        data = (sealed / name).read_bytes()
+        (sealed / name).unlink()
+        assert [line for line in found(sealed) if name.removesuffix(".sha256") in line], name
+        (sealed / name).write_bytes(data)
+    (sealed / "added.txt").write_text("x")
+    assert found(sealed) == [f"runs/{sealed.name}/added.txt"]
+
+
+def test_the_command_line_says_what_was_changed_and_exits_1(mlrun: Mlrun, sealed: Path):
+    flipped(sealed / "stdout.log", 0)
+    said = mlrun("verify", "latest")
+    assert said.code == 1
+    assert said.out.startswith(f"runs/{sealed.name}/stdout.log: was changed: its sha256 is ")
+    assert "error: 1 thing is not as sealed, in 1 run" in said.err
+    assert mlrun("verify", "latest", "--json").json["findings"][0]["run"] == sealed.name
+
+
+def test_what_the_index_says_is_compared_with_the_records(mlrun: Mlrun, sealed: Path):
+    index = sealed.parent.parent / "index.sqlite"
+    mlrun("list").ok()
+    whole = index.read_bytes()
+    for text in (b"because", b'"status":"succeeded"', b"out/result", b"rmse", sealed.name.encode()):
+        position = whole.find(text)
+        assert position > 0, text
+        flipped(index, position + 1)
+        assert "index.sqlite" in found(sealed), text
+        index.write_bytes(whole)
+    flipped(index, 0)
+    assert found(sealed) == ["index.sqlite"]
+    said = mlrun("verify", sealed.name)
+    assert said.code == 1
+    assert "remove it, and it is made anew" in said.err
+    index.unlink()
+    mlrun("list").ok()
+    assert found(sealed) == []
+    with sqlite3.connect(index) as database:
+        database.execute("UPDATE run SET status = 'failed'")
+    assert found(sealed) == ["index.sqlite"]
+
+
+def test_nothing_named_and_a_run_that_goes_on(mlrun: Mlrun, project: Project):
+    assert mlrun("verify").code == 2
+    assert mlrun("verify", "x", "--all").code == 2
+    project.write("MLproject", "entry_points: {main: {command: sleep 60}}\n")
+    mlrun("run", project.path, "--env-manager", "local", "--detach").ok()
+    assert "goes on: nothing of it is sealed yet" in mlrun("verify", "latest").ok().err
+    mlrun("cancel", "latest").ok()
+    assert (mlrun.directory() / "contents.sha256").exists()
+    mlrun("verify", "latest").ok()

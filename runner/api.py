@@ -137,14 +137,22 @@ def runs(
     status: str | None = None,
     parameters: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
+    where: str | None = None,
     limit: int | None = None,
 ) -> list[Summary]:
-    """Return the runs of the store that fit, the newest first."""
+    """Return the runs of the store that fit, the newest first; ``where`` is a condition as `mlrun list` takes it."""
+    from runner.store.expression import parse
+
+    wanted = Filter(
+        project=project,
+        entry_point=entry_point,
+        status=status,
+        params=dict(parameters or {}),
+        tags=dict(tags or {}),
+        where=None if where is None else parse(where),
+    )
     store = Store.open()
     refresh(store)
-    wanted = Filter(
-        project=project, entry_point=entry_point, status=status, params=dict(parameters or {}), tags=dict(tags or {})
-    )
     return store.index.query(wanted, limit=limit)
 
 

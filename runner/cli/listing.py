@@ -44,7 +44,7 @@ _STATUSES = (
     *("planned", "submitted", "preparing", "running", "orphaned", "unreachable"),
     *("succeeded", "failed", "killed", "lost", "damaged"),
 )
-_SORTS = ("created", "started", "duration", "name", "project", "entry_point", "status")
+_GROUPS = ("params", "metrics", "tags")
 
 
 @click.command("list", short_help="List runs, the newest first.")
@@ -67,11 +67,24 @@ _SORTS = ("created", "started", "duration", "name", "project", "entry_point", "s
 )
 @click.option("--since", metavar="TIME", help="Only runs made since: 2026-11-23, 12h, 3d.")
 @click.option("--until", metavar="TIME", help="Only runs made before.")
-@click.option("--sort", type=click.Choice(_SORTS), default="created", show_default=True, help="The order.")
+@click.option(
+    "--where",
+    metavar="CONDITION",
+    help="""Only runs for which it is true: 'metrics.rmse < 0.8 and params.alpha = "0.5"'.""",
+)
+@click.option(
+    "--sort",
+    metavar="KEY",
+    default="created",
+    show_default=True,
+    help="The order: created, started, duration, name, project, ..., or params.NAME, metrics.NAME, tags.NAME.",
+)
 @click.option("--reverse", is_flag=True, help="The other way round: the oldest or shortest come first.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="So many at most (20 on a terminal).")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
-@click.option("--columns", metavar="NAMES", help="Columns, by commas; also params.NAME, metrics.NAME, tags.NAME.")
+@click.option(
+    "--columns", metavar="NAMES", help="Columns, by commas; also params.NAME or params.*, and so for metrics and tags."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV to stdout.")
 @common
 @click.pass_obj
@@ -81,7 +94,8 @@ def list_runs(session: Session, /, **options: Any) -> None:
     \b
     Examples:
       mlrun list --status failed --since 3d
-      mlrun list -P alpha=0.5 --columns id,metrics.rmse,params --sort duration
+      mlrun list -P alpha=0.5 --columns id,metrics.*,params --sort duration
+      mlrun list --where 'metrics.rmse < 0.8 and params.alpha = "0.5"' --sort metrics.rmse --reverse
       mlrun list --all --csv > runs.csv
     """
     from runner.flow.follow import refresh
@@ -93,6 +107,7 @@ def list_runs(session: Session, /, **options: Any) -> None:
     limit = options["limit"] or (None if options["everything"] or session.json or options["as_csv"] else 20)
     summaries = store.index.query(wanted, sort=options["sort"], limit=limit, reverse=options["reverse"])
     rows = [(summary, states[summary.id].name if summary.id in states else summary.status) for summary in summaries]
+    columns = _spread(columns, summaries)
     if session.json:
         session.emit(runs=[_plain(summary, status) for summary, status in rows])
     elif options["as_csv"]:
@@ -110,16 +125,33 @@ def _columns(text: str | None, as_csv: bool) -> tuple[str, ...]:
     if text is None:
         return _PLAIN if as_csv else _DEFAULT
     columns = tuple(name.strip() for name in text.split(","))
-    unknown = [c for c in columns if c not in _PLAIN and c.partition(".")[0] not in ("params", "metrics", "tags")]
+    unknown = [c for c in columns if c not in _PLAIN and c.partition(".")[0] not in _GROUPS]
     if unknown:
         message = f"there is no column {unknown[0]!r}"
         raise UsageError(message, hint=f"known are {', '.join(_PLAIN)}, and params.NAME, metrics.NAME, tags.NAME")
     return columns
 
 
+def _spread(columns: tuple[str, ...], summaries: list[Summary]) -> tuple[str, ...]:
+    """Put a column for each name that the runs have in place of `metrics.*`."""
+    spread: list[str] = []
+    for column in columns:
+        group, _, name = column.partition(".")
+        names = sorted({name for each in summaries for name in getattr(each, group)}) if name == "*" else []
+        spread += [f"{group}.{name}" for name in names] if name == "*" else [column]
+    return tuple(dict.fromkeys(spread)) or ("id",)
+
+
 def _filter(options: dict[str, Any]) -> Filter:
     from runner.store.index import Filter
 
+    where = None
+    if options["where"] is not None:
+        from runner.store import expression
+        from runner.store.where import conditions
+
+        where = expression.parse(options["where"])
+        conditions(where)  # what cannot be compared is said before any run is looked at
     return Filter(
         project=options["project"],
         entry_point=options["entry_point"],
@@ -128,11 +160,13 @@ def _filter(options: dict[str, Any]) -> Filter:
         tags=dict(options["tags"]),
         since=moment(options["since"]) if options["since"] else None,
         until=moment(options["until"]) if options["until"] else None,
+        where=where,
     )
 
 
 def _is_filtered(options: dict[str, Any]) -> bool:
-    return any(options[name] for name in ("project", "entry_point", "status", "params", "tags", "since", "until"))
+    names = ("project", "entry_point", "status", "params", "tags", "since", "until", "where")
+    return any(options[name] for name in names)
 
 
 def _plain(summary: Summary, status: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ _COMMANDS = {
     "logs": "runner.cli.follow:logs",
     "wait": "runner.cli.follow:wait",
     "cancel": "runner.cli.follow:cancel",
+    "metrics": "runner.cli.metrics:metrics",
     "artifacts": "runner.cli.artifacts:artifacts",
     "diff": "runner.cli.diff:diff",
     "verify": "runner.cli.verify:verify",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from runner.errors import UsageError
+from runner.store.moments import SECONDS, moment
 
-_AGO = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+__all__ = ["ago", "amount", "duration", "length", "moment", "size"]
 
 
 def ago(moment: str | None) -> str:
@@ -46,22 +47,6 @@ def amount(size: int | None) -> str:
     return f"{value:.1f} TiB"
 
 
-def moment(text: str) -> str:
-    """Return a moment as records have it, from `2026-11-23`, an ISO 8601 time, or how long ago: `3d`, `12h`."""
-    short = re.fullmatch(r"(\d+)([smhdw])", text.strip())
-    if short:
-        then = datetime.now(timezone.utc) - timedelta(seconds=int(short[1]) * _AGO[short[2]])
-        return then.isoformat(timespec="milliseconds")
-    try:
-        then = datetime.fromisoformat(text)
-    except ValueError:
-        message = f"{text!r} is no time"
-        raise UsageError(
-            message, hint="write 2026-11-23, 2026-11-23T14:00, or how long ago: 90m, 12h, 3d, 2w"
-        ) from None
-    return then.astimezone(timezone.utc).isoformat(timespec="milliseconds")
-
-
 def size(text: str) -> int:
     """Return a number of bytes from `100M`, `1.5G`, `4096`; powers of 1024. UsageError for anything else."""
     number = text.strip().upper().removesuffix("IB").removesuffix("B")
@@ -82,4 +67,4 @@ def length(text: str) -> float:
     if found is None:
         message = f"{text!r} is no length of time"
         raise UsageError(message, hint="write a number with s, m, h, d or w: 12h, 30d")
-    return float(found[1]) * _AGO[found[2]]
+    return float(found[1]) * SECONDS[found[2]]

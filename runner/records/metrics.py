@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from runner.errors import StoreError
 from runner.records.basics import Digest, Number
 from runner.records.results import Metrics, Point, Series
 from runner.worker.facts import Gap
@@ -79,12 +81,11 @@ def read_metrics(path: Path) -> tuple[Metrics, tuple[Gap, ...]]:
             for line_number, line in enumerate(stream, 1):
                 digest.update(line)
                 size += len(line)
-                found = _read_line(line)
-                if found is None:
+                found = read_line(line)
+                if found is not None:
+                    series.setdefault(found.name, _Series(found.name)).add(found.value, found.step)
+                elif line.strip():
                     wrong.append(line_number)
-                elif found[0] is not None:
-                    name, value, step = found
-                    series.setdefault(name, _Series(name)).add(value, step)
     except FileNotFoundError:
         return Metrics(), ()
     except OSError as error:
@@ -117,18 +118,40 @@ def _left_out(series: tuple[Series, ...]) -> tuple[Gap, ...]:
     return (Gap("metrics", f"the values of {names} are too many for the record; metrics.jsonl has them"),)
 
 
-def _read_line(line: bytes) -> tuple[str, float, int | None] | tuple[None, None, None] | None:
-    """Return name, value and step; three times None for an empty line; None for what is no metric."""
-    if not line.strip():
-        return None, None, None
+class Measured(NamedTuple):
+    """One line of metrics.jsonl."""
+
+    name: str
+    value: float
+    step: int | None
+    timestamp: int | None  # ms
+
+
+def read_line(line: bytes) -> Measured | None:
+    """Return what a line says, None for what is no metric."""
     if len(line) > _LONGEST_LINE:
         return None
     try:
         data = json.loads(line)
         name, value, step = data["name"], _value(data["value"]), _step(data.get("step"))
+        timestamp = data.get("timestamp")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-    return (name, value, step) if isinstance(name, str) and name else None
+    if not isinstance(name, str) or not name:
+        return None
+    return Measured(name, value, step, timestamp if isinstance(timestamp, int) else None)
+
+
+def logged(path: Path) -> Iterator[Measured]:
+    """Return what a metrics file holds, line by line, in the order in which it was logged."""
+    try:
+        with path.open("rb", buffering=1 << 20) as stream:
+            yield from filter(None, map(read_line, stream))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise StoreError(message, hint="look at the permissions of the store") from None
 
 
 def _value(value: object) -> float:

@@ -17,13 +17,17 @@ from runner.worker.values import dataclass
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 2
+    from runner.store.expression import Expression
+
+VERSION = 3
+_NEAR = 2000  # runs that are looked at one by one for a condition, before all of its values are
 _LONG = 200  # bytes: of a longer value the index holds the digest, which is enough to find it
 
 TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     """CREATE TABLE run (id TEXT NOT NULL UNIQUE, name BLOB, project BLOB, entry_point BLOB, status TEXT, created TEXT,
-                         started TEXT, ended TEXT, duration REAL, sealed INTEGER, summary TEXT NOT NULL)""",
+                         started TEXT, ended TEXT, duration REAL, sealed INTEGER, summary TEXT NOT NULL, reason TEXT,
+                         exit_code INTEGER, host BLOB, why BLOB, rerun_of TEXT, parent TEXT)""",
     "CREATE INDEX run_created ON run (created, id)",
     "CREATE INDEX run_name ON run (name) WHERE name != x''",
     "CREATE INDEX run_project ON run (project, created)",
@@ -37,13 +41,14 @@ TABLES = (
         for role in ("output", "input")
     ),
     *(f"CREATE INDEX {role}_run ON {role} (run)" for role in ("output", "input")),
+    "CREATE INDEX label_number ON label (kind, name, number) WHERE number IS NOT NULL",
     f"PRAGMA user_version = {VERSION}",
 )
 
 _TEXTS = ("name", "project", "entry_point", "status")
 _AMOUNTS = ("created", "started", "ended", "duration")
-_GROUPS = {"params": "param", "tags": "tag", "metrics": "metric"}
-SORTS = (*_AMOUNTS, *_TEXTS, *(f"{group}.NAME" for group in _GROUPS))
+GROUPS = {"params": "param", "tags": "tag", "metrics": "metric"}
+SORTS = (*_AMOUNTS, *_TEXTS, *(f"{group}.NAME" for group in GROUPS))
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Filter:
     tags: Mapping[str, str] = field(default_factory=dict)
     since: str | None = None  # a moment as records have it: made then or later
     until: str | None = None  # made before
+    where: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -108,16 +114,17 @@ def add(database: sqlite3.Connection, row: Row) -> None:
     summary = row.summary
     columns = (
         summary.id,
-        *(_key(value) for value in (summary.name, summary.project, summary.entry_point)),
+        *(key(value) for value in (summary.name, summary.project, summary.entry_point)),
         *(summary.status, summary.created, summary.started, summary.ended, summary.duration),
         summary.sealed or summary.status == DAMAGED,
         json.dumps(summary.to_json(), separators=(",", ":")),
+        *(summary.reason, summary.exit_code, key(summary.host), key(summary.why), summary.rerun_of, summary.parent),
     )
-    made = database.execute(f"INSERT OR IGNORE INTO run VALUES ({','.join('?' * 11)})", columns)  # noqa: S608
+    made = database.execute(f"INSERT OR IGNORE INTO run VALUES ({','.join('?' * len(columns))})", columns)  # noqa: S608
     if made.rowcount:
         database.executemany("INSERT OR IGNORE INTO label VALUES (?, ?, ?, ?, ?)", _labels(summary))
         for role, files in (("output", row.outputs), ("input", row.inputs)):
-            rows = ((sha256, summary.id, _key(path)) for sha256, path in files)
+            rows = ((sha256, summary.id, key(path)) for sha256, path in files)
             database.executemany(f"INSERT OR IGNORE INTO {role} VALUES (?, ?, ?)", rows)  # noqa: S608
 
 
@@ -132,12 +139,24 @@ def remove(database: sqlite3.Connection, ids: Iterable[str]) -> None:
 
 def select(database: sqlite3.Connection, wanted: Filter, sort: str, limit: int | None, reverse: bool) -> list[Summary]:
     """Return the runs that fit; amounts and times from the largest, texts from A, what lacks the key last."""
-    conditions, values = _conditions(wanted)
+    if wanted.where is not None and sort == "created" and limit is not None and limit < _NEAR:
+        _, keys, _ = order(sort, reverse)
+        near = f"(SELECT * FROM run r ORDER BY {keys} LIMIT {_NEAR})"  # noqa: S608
+        found = _select(database, near, wanted, sort, limit, reverse)
+        if len(found) == limit:
+            return found
+    return _select(database, "run", wanted, sort, limit, reverse)
+
+
+def _select(
+    database: sqlite3.Connection, rows: str, wanted: Filter, sort: str, limit: int | None, reverse: bool
+) -> list[Summary]:
+    conditions, values = _conditions(wanted, few=rows != "run")
     join, keys, more = order(sort, reverse)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    statement = f"SELECT r.summary FROM run r {join} {where} ORDER BY {keys} LIMIT ?"  # noqa: S608
-    rows = database.execute(statement, (*more, *values, -1 if limit is None else limit))
-    return [Summary(**json.loads(row[0])) for row in rows]
+    statement = f"SELECT r.summary FROM {rows} r {join} {where} ORDER BY {keys} LIMIT ?"  # noqa: S608
+    found = database.execute(statement, (*more, *values, -1 if limit is None else limit))
+    return [Summary(**json.loads(row[0])) for row in found]
 
 
 def touches(database: sqlite3.Connection, role: str, digests: Sequence[str]) -> dict[str, tuple[Touch, ...]]:
@@ -215,22 +234,23 @@ def ids_like(database: sqlite3.Connection, text: str, *, end: bool) -> list[str]
 def ids_named(database: sqlite3.Connection, name: str) -> list[str]:
     """Return the ids of the runs with a name, the newest first."""
     statement = "SELECT id FROM run WHERE name = ? AND name != x'' ORDER BY created DESC, id DESC"
-    return [row[0] for row in database.execute(statement, (_key(name),))]
+    return [row[0] for row in database.execute(statement, (key(name),))]
 
 
-def _key(text: str) -> bytes:
-    """Text as bytes: file names and arguments may hold what sqlite takes for no text."""
+def key(text: str) -> bytes:
+    """Return text as bytes: file names and arguments may hold what sqlite takes for no text."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def _labels(summary: Summary) -> Iterable[tuple[str, bytes, bytes, float | None, str]]:
     for kind, pairs in (("param", summary.params), ("tag", summary.tags), ("metric", summary.metrics)):
         for name, value in pairs.items():
-            yield kind, _key(name), _value(str(value)), _number(value), summary.id
+            yield kind, key(name), value_key(str(value)), _number(value), summary.id
 
 
-def _value(text: str) -> bytes:
-    value = _key(text)
+def value_key(text: str) -> bytes:
+    """Return a label's value as it is looked for: of a long one the digest."""
+    value = key(text)
     return value if len(value) <= _LONG else b"sha256:" + hashlib.sha256(value).hexdigest().encode()
 
 
@@ -239,16 +259,16 @@ def _number(value: float | str) -> float | None:
         number = None if isinstance(value, str) and "_" in value else float(value)
     except ValueError:
         return None
-    return number if number is not None and math.isfinite(number) else None
+    return None if number is None or math.isnan(number) else number
 
 
-def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
+def _conditions(wanted: Filter, *, few: bool) -> tuple[list[str], list[object]]:
     conditions: list[str] = []
     values: list[object] = []
     for column, value in (("project", wanted.project), ("entry_point", wanted.entry_point)):
         if value is not None:
             conditions.append(f"r.{column} = ?")
-            values.append(_key(value))
+            values.append(key(value))
     for condition, text in (("status =", wanted.status), ("created >=", wanted.since), ("created <", wanted.until)):
         if text is not None:
             conditions.append(f"r.{condition} ?")
@@ -258,7 +278,13 @@ def _conditions(wanted: Filter) -> tuple[list[str], list[object]]:
             conditions.append(
                 "r.id IN (SELECT run FROM label WHERE kind = ? AND name = ? AND (value = ? OR number = ?))"
             )
-            values += [kind, _key(name), _value(value), _number(value) if kind == "param" else None]
+            values += [kind, key(name), value_key(value), _number(value) if kind == "param" else None]
+    if wanted.where is not None:
+        from runner.store import where
+
+        sql, more = where.conditions(wanted.where, few=few)
+        conditions.append(sql)
+        values += more
     return conditions, values
 
 
@@ -272,10 +298,10 @@ def order(sort: str, reverse: bool) -> tuple[str, str, tuple[object, ...]]:
         return "", f"{first}r.{sort} {way}, r.id {way}", ()
     if sort in _TEXTS:
         return "", f"r.{sort} IN ('', x''), r.{sort} {'DESC' if reverse else 'ASC'}, r.created DESC, r.id DESC", ()
-    if group in _GROUPS and name:
+    if group in GROUPS and name:
         way = "ASC" if reverse == (group == "metrics") else "DESC"
         join = "LEFT JOIN label l INDEXED BY label_run ON l.run = r.id AND l.kind = ? AND l.name = ?"
         keys = f"l.run IS NULL, l.number IS NULL, l.number {way}, l.value {way}, r.created DESC, r.id DESC"
-        return join, keys, (_GROUPS[group], _key(name))
+        return join, keys, (GROUPS[group], key(name))
     message = f"runs cannot be sorted by {sort!r}"
     raise UsageError(message, hint=f"known are {', '.join(SORTS)}")

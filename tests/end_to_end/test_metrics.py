@@ -1,0 +1,106 @@
+"""Metrics as a user reads them: `mlrun metrics`, columns and conditions of `mlrun list`."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+MLPROJECT = """\
+name: curves
+entry_points:
+  main:
+    parameters: {rate: {default: "0.5"}, n: {type: int, default: 5}}
+    command: |
+      for i in $(seq 1 {n}); do
+        echo '{{"name": "loss", "value": 0.'$i', "step": '$i'}}' >> $MLRUN_METRICS
+      done
+      echo '{{"name": "val/größe", "value": "NaN"}}' >> $MLRUN_METRICS
+      echo '{{"name": "rmse", "value": '{rate}'}}' >> $MLRUN_METRICS
+"""
+
+
+@pytest.fixture
+def curves(project, mlrun):
+    project.write("MLproject", MLPROJECT)
+
+    def run(rate="0.5", n=5):
+        return mlrun("run", project.path, "--env-manager", "local", "-P", f"rate={rate}", "-P", f"n={n}").ok()
+
+    return run
+
+
+def on_a_terminal(mlrun, *argv):
+    """Return what a command prints where its stdout is a terminal of 80 columns."""
+    leader, follower = pty.openpty()
+    env = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    done = subprocess.Popen([sys.executable, "-m", "runner", *argv], cwd=mlrun.cwd, env=env, stdout=follower)
+    os.close(follower)
+    said = b""
+    try:
+        while piece := os.read(leader, 1 << 16):
+            said += piece
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(leader)
+    assert done.wait(60) == 0
+    return said.decode()
+
+
+def test_the_metrics_of_a_run(curves, mlrun):
+    curves()
+    listed = mlrun("metrics", "latest").ok().out.splitlines()
+    assert listed[0].split() == ["NAME", "VALUES", "LAST", "MINIMUM", "MAXIMUM"]
+    assert [line.split()[:2] for line in listed[1:]] == [["loss", "5"], ["val/größe", "1"], ["rmse", "1"]]
+    values = mlrun("metrics", "latest", "rm*").ok().out.splitlines()
+    assert [line.split() for line in values] == [["NAME", "STEP", "VALUE"], ["rmse", "-", "0.5"]]
+    rows = mlrun("metrics", "latest", "--csv").ok().out.splitlines()
+    assert rows[0] == "name,step,value,timestamp"
+    assert [row.split(",")[:2] for row in rows[1:]] == [
+        *(["loss", str(step)] for step in range(1, 6)),
+        ["val/größe", ""],
+        ["rmse", ""],
+    ]
+    assert rows[-2] == "val/größe,,NaN,"
+    data = mlrun("metrics", "latest", "loss", "--json").ok().json
+    assert [item["name"] for item in data["metrics"]] == ["loss"]
+    assert [point["step"] for point in data["metrics"][0]["points"]] == [1, 2, 3, 4, 5]
+
+
+def test_a_series_is_drawn_on_a_terminal(curves, mlrun):
+    curves(n=9)
+    drawn = on_a_terminal(mlrun, "metrics", "latest", "loss")
+    assert "loss" in drawn
+    assert "step" in drawn
+    assert "┤" in drawn
+    assert "9 values: last" in drawn
+    assert max(map(len, drawn.splitlines())) <= 80
+    assert "0.5" in on_a_terminal(mlrun, "metrics", "latest", "rmse")  # one value is no curve
+
+
+def test_a_name_that_no_metric_has_is_answered_with_the_nearest(curves, mlrun):
+    curves()
+    said = mlrun("metrics", "latest", "los")
+    assert said.code != 0
+    assert "the run has no metric 'los'" in said.err
+    assert "did you mean 'loss'? it has loss, val/größe, rmse" in said.err
+    assert mlrun("metrics", "latest", "--csv", "--json").code == 2
+
+
+def test_runs_are_listed_by_their_metrics(curves, mlrun):
+    for rate in ("0.5", "0.7", "0.9"):
+        curves(rate)
+    condition = 'metrics.rmse < 0.8 and params.n = "5"'
+    said = mlrun(
+        "list", "--where", condition, "--sort", "metrics.rmse", "--reverse", "--columns", "params.rate,metrics.*"
+    ).ok()
+    assert [line.split() for line in said.out.splitlines()] == [
+        ["PARAMS.RATE", "METRICS.LOSS", "METRICS.RMSE", "METRICS.VAL/GRÖSSE"],
+        ["0.5", "0.5", "0.5", "NaN"],
+        ["0.7", "0.5", "0.7", "NaN"],
+    ]
+    wrong = mlrun("list", "--where", "metrics.rmse << 3")
+    assert wrong.code == 2
+    assert "at character 15: a number, or a text in quotes, is expected, not <\n  metrics.rmse << 3\n" in wrong.err
+    assert mlrun("list", "--sort", "metrics").code == 2

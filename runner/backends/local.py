@@ -14,7 +14,7 @@ from runner import worker
 from runner.backends.backend import Launch, Sink, Ticket
 from runner.backends.exit_codes import exit_code
 from runner.backends.tail import Tail
-from runner.errors import BackendError
+from runner.errors import BackendError, UsageError
 from runner.worker.clock import now
 from runner.worker.codec import encode
 from runner.worker.execution.baggage import Baggage
@@ -40,17 +40,22 @@ class LocalBackend:
         self._tails: dict[str, Tail] = {}
         self._pids: dict[str, int] = {}
         self._host: Host | None = None
+        self._engine = ""  # for containers, by name or path
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Take the `host` named, which is this machine; MLflow's own keys mean nothing here, and harm nothing."""
         from runner.backends.choice import host_of
 
         self._host = host_of({"host": config["host"]}, "local") if "host" in config else None
+        self._engine = config.get("container_engine") or ""
+        if not isinstance(self._engine, str):
+            message = f"the container engine {self._engine!r} is no name"
+            raise UsageError(message, hint="""write it as '{"container_engine": "podman"}'""")
 
     def submit(self, run: RunDirectory, store: Store, launch: Launch) -> Ticket:
         """Launch a run's worker in a session of its own. BackendError leaves a failed outcome."""
         ticket = Ticket(run.id, "local", str(run.path))
-        run.write(_placement(store, launch, self._host))
+        run.write(_placement(store, launch, self._host, self._engine))
         if launch.secrets or launch.installer:
             write_once(run.secrets, canonical(encode(Baggage(launch.secrets, launch.installer))))
         write_once(run.ticket, pretty(ticket.to_json()))
@@ -159,7 +164,7 @@ def _here() -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _placement(store: Store, launch: Launch, host: Host | None) -> Placement:
+def _placement(store: Store, launch: Launch, host: Host | None, engine: str) -> Placement:
     return Placement(
         store=str(store.root),
         cache=str(store.cache),
@@ -172,7 +177,7 @@ def _placement(store: Store, launch: Launch, host: Host | None) -> Placement:
         offline=launch.offline,
         keep_work=launch.keep_work,
         setup="" if host is None else host.setup,
-        container_engine="" if host is None else host.container_engine,
+        container_engine=engine or ("" if host is None else host.container_engine),
     )
 
 

@@ -106,19 +106,13 @@ def run(session: Session, /, **options: Any) -> None:
 
 def refuse_what_is_to_come(options: dict[str, Any]) -> None:
     """Raise UsageError for flags whose part is not built yet, by name, rather than ignore them."""
-    if options.get("build_image"):
-        message = "--build-image: this version does not run containers"
-        raise UsageError(message, hint="run without it, with `--env-manager virtualenv` or `local`")
-    if options.get("docker_args"):
-        message = "-A: this version does not run containers"
-        raise UsageError(message, hint="run without it, with `--env-manager virtualenv` or `local`")
     if options.get("experiment_name") and options.get("experiment_id"):
         message = "--experiment-name and --experiment-id name the same thing"
         raise UsageError(message, hint="give one of them")
 
 
 def _ask(options: dict[str, Any], chosen: Choice) -> Any:
-    from runner.flow.ask import Ask, Labels
+    from runner.flow.ask import Ask, Containing, Labels
     from runner.project.parameters import Values, read_params_file
 
     values = read_params_file(options["params_file"]) if options["params_file"] else {}
@@ -145,6 +139,7 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         size_cap=None if options["max_file_size"] is None else size(options["max_file_size"]),
         keep_work=options["keep_work"],
         argv=tuple(sys.argv),
+        container=Containing(options["docker_args"], options["build_image"]),
     )
 
 

@@ -24,6 +24,14 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Containing:
+    """How a project's container is to be run, where it has one."""
+
+    arguments: tuple[str, ...] = ()  # of `-A`
+    build: bool = False
+
+
+@dataclass(frozen=True)
 class Ask:
     """A request to run an entry point of a project."""
 
@@ -42,4 +50,5 @@ class Ask:
     storage_dir: Path | None = None
     size_cap: int | None = None  # bytes; None: the default of snapshots
     keep_work: bool = False
+    container: Containing = field(default_factory=Containing)
     argv: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from runner.backends.backend import Launch
 from runner.environments.plan import plan as plan_environment
 from runner.errors import ProjectError
 from runner.flow.ask import Ask, Say
+from runner.flow.containing import contained, copied_variables
 from runner.project.load import find_entry_point, load
 from runner.project.model import EntryPoint
 from runner.project.parameters import Resolved, resolve
@@ -53,6 +54,7 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
         environment = plan_environment(
             source.project, planning.choice_of(project, entry), manager=ask.env_manager, caller_environ=os.environ
         )
+        environment = contained(environment, ask)
         refuse_unsupported(environment.spec)
         captured = _captured(ask, entry, source, store)
         spec = planning.plan(project, entry, resolved, captured.snapshot, environment.spec)
@@ -62,7 +64,7 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
         launch = Launch(
             root=source.root if in_place else None,
             inputs=_places(spec, resolved.places, source),
-            secrets=secrets,
+            secrets={**copied_variables(spec.environment, os.environ), **secrets},
             installer=environment.installer,
             foreground=True,
             upgrade=ask.upgrade,

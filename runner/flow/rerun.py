@@ -15,6 +15,7 @@ from runner.backends.backend import Backend, Launch
 from runner.backends.warm import dismissed_on_error, warmed
 from runner.errors import ProjectError
 from runner.flow.ask import Labels, Say
+from runner.flow.containing import copied_variables
 from runner.flow.prepare import Prepared, find_uv, secret_values
 from runner.flow.start import Started, make, request_for, submit
 from runner.planning import refuse_inputs_outside
@@ -62,7 +63,7 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
     launch = Launch(
         root=None,
         inputs={item.name: item.place for item in inputs if item.usable or item.changed},
-        secrets=secret_values(spec.secrets, os.environ),
+        secrets={**copied_variables(spec.environment, os.environ), **secret_values(spec.secrets, os.environ)},
         installer={},
         foreground=True,
         python=sys.executable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -179,11 +180,14 @@ def _environments(project: Project) -> Iterator[Finding]:
 
 
 def _unsupported(project: Project, environment: EnvironmentSpec) -> Iterator[Finding]:
-    """A project is no worse for what this version cannot run: a warning."""
+    """A project is no worse for what this version, or this machine, cannot run: a warning."""
+    from runner.worker.containers.engines import find
     from runner.worker.environment.kinds import refuse_unsupported
 
     try:
         refuse_unsupported(environment)
+        if environment.kind == "container":
+            find("", os.environ)
     except EnvironmentBuildError as error:
         place = shown(project.file or project.directory)
         yield Finding(WARNING, "not-supported", error.message, place, hint=error.hint, mlflow="runs it")

@@ -8,8 +8,8 @@ from runner.records import setting
 from runner.records.basics import Digest, digest, uri
 from runner.records.clean import clean_argv, clean_optional, clean_text
 from runner.records.evidence import Evidence
-from runner.worker.facts import InstalledEnvironment, Package, Start, Submodule
-from runner.worker.spec import Interpreter
+from runner.worker.facts import Container, InstalledEnvironment, Package, Start, Submodule
+from runner.worker.spec import EnvironmentSpec, Interpreter
 
 
 def code(facts: Evidence) -> setting.Code:
@@ -68,7 +68,23 @@ def environment(facts: Evidence) -> setting.Environment:
         lock=digest(planned.lock),
         interpreter=_interpreter(planned.interpreter),
     )
-    return asked if installed is None else _installed(asked, installed)
+    if installed is None:
+        return asked
+    return replace(_installed(asked, installed), container=_container(planned, installed.container))
+
+
+def _container(planned: EnvironmentSpec, found: Container | None) -> setting.Container | None:
+    if found is None:
+        return None
+    return setting.Container(
+        engine=found.engine,
+        id=Digest(found.id),
+        digests=found.digests,
+        platform=found.platform,
+        arguments=planned.arguments,
+        volumes=planned.volumes,
+        variables=tuple(variable.partition("=")[0] for variable in planned.variables),
+    )
 
 
 def _installed(asked: setting.Environment, found: InstalledEnvironment) -> setting.Environment:

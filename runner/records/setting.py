@@ -85,6 +85,19 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Container:
+    """The image that the command ran in, and the engine that ran it."""
+
+    engine: str  # "podman 4.3.1"
+    id: Digest  # of the image's configuration, which names its layers; of the file, where it is one
+    digests: tuple[str, ...] = ()  # NAME@sha256:... of its manifest, as registries know it
+    platform: str = ""  # "linux/amd64"
+    arguments: tuple[str, ...] = ()  # for the engine
+    volumes: tuple[str, ...] = ()  # as the project names them
+    variables: tuple[str, ...] = ()  # names that the project sets or copies
+
+
+@dataclass(frozen=True)
 class Environment:
     """What the command ran in."""
 
@@ -94,6 +107,7 @@ class Environment:
     python: str | None = None  # as asked for
     requirements: tuple[str, ...] = ()
     image: str | None = None
+    container: Container | None = None
     lock: Digest | None = None
     lock_origin: str = ""  # project, cache, resolved, pinned
     key: str | None = None

@@ -146,6 +146,19 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Container:
+    """The image a command ran in, by its digests, and the engine that ran it."""
+
+    engine: str  # "podman 4.3.1"
+    program: str  # the engine's executable on this host
+    image: str  # as asked for
+    id: str  # sha256 of the image's configuration, which names its layers; of the file, where it is one
+    digests: tuple[str, ...] = ()  # NAME@sha256:... of its manifest, as registries know it
+    platform: str = ""  # "linux/amd64"
+    place: str = ""  # what the engine calls exactly this image: its id, or the file it is
+
+
+@dataclass(frozen=True)
 class InstalledEnvironment:
     """environment.json: the environment the command ran in, as found on the host."""
 
@@ -164,6 +177,7 @@ class InstalledEnvironment:
     why: str = ""  # why it was built, or reused
     seconds: float = 0.0  # that preparation took
     variables: Mapping[str, str] = field(default_factory=dict)  # to set for the command: VIRTUAL_ENV, ...
+    container: Optional[Container] = None
     gaps: tuple[Gap, ...] = ()
     version: int = VERSION
 

@@ -121,6 +121,11 @@ class RunDirectory:
         return self.path / "secrets.json"
 
     @property
+    def variables(self) -> Path:
+        """A command's variables on their way into its container: 0600, emptied as soon as it has read them."""
+        return self.path / ".variables"
+
+    @property
     def record(self) -> Path:
         """The sealed record."""
         return self.path / "record.json"

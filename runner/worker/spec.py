@@ -103,8 +103,10 @@ class EnvironmentSpec:
     packages: tuple[str, ...] = ()  # conda
     image: Optional[str] = None  # container
     volumes: tuple[str, ...] = ()
-    variables: tuple[str, ...] = ()
-    lock: Optional[str] = None  # sha256 of the lock object (pylock.toml, PEP 751), once it is known
+    variables: tuple[str, ...] = ()  # NAME: copied from the caller; NAME=value
+    arguments: tuple[str, ...] = ()  # for the container engine: a flag, or NAME=value
+    build: bool = False  # the image is built from the project first
+    lock: Optional[str] = None  # sha256 of the lock object (pylock.toml, PEP 751; an image's digests), once it is known
     interpreter: Optional[Interpreter] = None  # pinned, on a re-run
 
 
@@ -172,7 +174,13 @@ class RunSpec:
                 "python": environment.python,
                 "requirements": list(environment.requirements),
                 "image": environment.image,
+                **_only(arguments=list(environment.arguments), build=environment.build),
             },
             "resources": encode(self.resources),
             "environ": dict(self.environ),
         }
+
+
+def _only(**asked: Json) -> dict[str, Json]:
+    """Return what was asked for: a digest is what it was before one could ask."""
+    return {name: value for name, value in asked.items() if value}

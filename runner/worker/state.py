@@ -8,7 +8,7 @@ from typing import Optional
 
 from runner.errors import StoreError
 from runner.worker.clock import now
-from runner.worker.facts import Cancellation, Claim, Failure, Outcome, Request, Start
+from runner.worker.facts import Cancellation, Claim, Failure, InstalledEnvironment, Outcome, Request, Start
 from runner.worker.processes import is_alive, myself
 from runner.worker.rundir import RunDirectory
 from runner.worker.values import dataclass
@@ -47,9 +47,20 @@ def look(run: RunDirectory) -> State:
         return State(UNREACHABLE)
     if worker:
         return State(PREPARING if start is None else RUNNING)
-    if start is not None and is_alive(start.child):
+    if start is not None and (is_alive(start.child) or _contained(run)):
         return State(ORPHANED)
     return settle(run, start)
+
+
+def _contained(run: RunDirectory) -> bool:
+    """Whether a command goes on in a container, whose engine needs no process of ours for that."""
+    installed = run.find(InstalledEnvironment)
+    if installed is None or installed.container is None:
+        return False
+    from runner.worker.containers.control import of
+
+    container = of(run)
+    return container is not None and container.lives()
 
 
 def _look_before_claim(run: RunDirectory) -> State:
@@ -79,6 +90,7 @@ def settle(run: RunDirectory, start: Optional[Start]) -> State:
             if not run.write(outcome):
                 outcome = run.read(Outcome)
             run.secrets.unlink(missing_ok=True)
+            run.variables.unlink(missing_ok=True)
         except (StoreError, OSError):  # no room, or no right to write: the next look tries again
             pass
     return State(outcome.status, outcome)

@@ -175,12 +175,14 @@ def test_environment_files_are_looked_into(tmp_path):
     assert one(tmp_path, "error", "").code == "environment"
 
 
-def test_variables_of_a_container_are_asked_for_at_the_run(tmp_path):
+def test_variables_of_a_container_are_asked_for_at_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     write(tmp_path, "docker_env: {image: x, environment: [SURELY_NOT_SET]}\nentry_points: {main: {command: ls}}")
     assert [finding.code for finding in check(tmp_path)] == ["not-supported"]
 
 
-def test_what_this_version_cannot_run_is_a_warning(tmp_path):
+def test_what_this_machine_cannot_run_is_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "MLproject").write_text("docker_env: {image: python}\nentry_points:\n  main: {command: 'true'}\n")
     [finding] = check(tmp_path)
     assert (finding.severity, finding.code) == ("warning", "not-supported")

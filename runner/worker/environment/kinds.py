@@ -11,6 +11,3 @@ def refuse_unsupported(environment: EnvironmentSpec) -> None:
     if environment.kind == "conda":
         message = f"conda environments are not supported yet ({environment.source or 'conda.yaml'})"
         raise EnvironmentBuildError(message, hint="`--env-manager virtualenv` takes its Python and its pip packages")
-    if environment.kind == "container":
-        message = f"containers are not supported yet (docker_env: {environment.image})"
-        raise EnvironmentBuildError(message, hint="`--env-manager local` runs the command on this machine instead")

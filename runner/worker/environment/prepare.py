@@ -81,7 +81,13 @@ def prepare_lock(  # noqa: PLR0913
 
 
 def _kinds() -> Mapping[str, Callable[[Site], InstalledEnvironment]]:
-    return {"virtualenv": _virtualenv, "host": _host}
+    return {"virtualenv": _virtualenv, "container": _container, "host": _host}
+
+
+def _container(site: Site) -> InstalledEnvironment:
+    from runner.worker.environment.container import container
+
+    return container(site)
 
 
 def _virtualenv(site: Site) -> InstalledEnvironment:

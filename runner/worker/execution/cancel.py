@@ -6,15 +6,19 @@ import os
 import signal as numbers
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Optional
 
 from runner.errors import BackendError
 from runner.worker.clock import now
 from runner.worker.execution import kin
 from runner.worker.execution.supervise import KILL, TERM, Step
-from runner.worker.facts import Cancellation, Claim, Identity, Outcome, Start
+from runner.worker.facts import Cancellation, Claim, Identity, InstalledEnvironment, Outcome, Start
 from runner.worker.processes import is_alive, myself
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look, settle
+
+if TYPE_CHECKING:
+    from runner.worker.containers.control import Running
 
 _STEP = 0.02
 _WORDS: Mapping[str, int] = {"INT": numbers.SIGINT, "TERM": numbers.SIGTERM, "KILL": numbers.SIGQUIT}  # to a worker
@@ -44,12 +48,32 @@ def cancel(run: RunDirectory, signal: str = "TERM", by: str = "") -> State:
 
 def _end_orphan(run: RunDirectory, child: Identity, steps: Sequence[Step]) -> None:
     """End a command whose worker is gone, with all that carries its run's id."""
+    container = _container(run)
     for number, grace in steps:
-        if is_alive(child):
-            kin.tell_group(child.pid, number)
-        kin.tell(kin.members(run.id), number)
+        _tell(run, child, container, number)
         deadline = time.monotonic() + grace
         while time.monotonic() < deadline:
-            if not is_alive(child) and not kin.members(run.id):
+            if not is_alive(child) and not kin.members(run.id) and not (container is not None and container.lives()):
                 return
             time.sleep(_STEP)
+
+
+def _tell(run: RunDirectory, child: Identity, container: Optional[Running], number: int) -> None:
+    brutal = number == numbers.SIGKILL
+    if is_alive(child) and (container is None or brutal):
+        kin.tell_group(child.pid, number)
+    if container is None:
+        kin.tell(kin.members(run.id), number)
+    elif brutal:
+        container.remove()
+    else:
+        container.tell(number)
+
+
+def _container(run: RunDirectory) -> Optional[Running]:
+    installed = run.find(InstalledEnvironment)
+    if installed is None or installed.container is None:
+        return None
+    from runner.worker.containers.control import of
+
+    return of(run)

@@ -35,6 +35,8 @@ def execute(job: Job, prepared: Prepared, signals: Signals) -> Outcome:
     finally:
         others = () if prepared.workplace.fresh else neighbours.leave(job.cache, prepared.workplace.project, job.run)
     outcome = judge(ended, killed_by_kernel(ended, before, memory.count_kills()))
+    if prepared.enclosure is not None:
+        outcome = prepared.enclosure.judge(outcome)
     job.run.reserve.unlink(missing_ok=True)
     kept, gaps = _take_stock(job, prepared, signals, tuple(f"run {other}" for other in others))
     if outcome.status == "succeeded" and kept and not job.placement.keep_work:
@@ -108,7 +110,10 @@ def _run(job: Job, prepared: Prepared, signals: Signals) -> tuple[Ended, tuple[G
     # The command holds its environment by itself too: it may outlive us, and nobody may remove it under its feet.
     use = Use(job.run.id, job.spec.project, now())
     with hold(prepared.installed, use) as descriptor, Endpoint(job.run) as endpoint:
-        held = child.fork(prepared.argv, project, endpoint.surround(prepared.environ), logs, descriptor)
+        environ = endpoint.surround(prepared.environ)
+        if prepared.enclosure is not None:
+            environ = prepared.enclosure.surround(environ)
+        held = child.fork(prepared.argv, project, environ, logs, descriptor)
         ended = _watch(job, prepared, signals, held, endpoint)
     gap = Gap("tracking", f"what was logged through MLflow's client is not known: {endpoint.failure}")
     return ended, (gap,) if endpoint.failure else ()
@@ -124,7 +129,7 @@ def _watch(job: Job, prepared: Prepared, signals: Signals, held: child.Held, end
         raise
     held.release()
     try:
-        return Watch(held.pid, signals, job.spec.resources.time, endpoint).until_over()
+        return Watch(held.pid, signals, job.spec.resources.time, endpoint, prepared.enclosure).until_over()
     except BaseException:
         kin.end(kin.living(os.getpid()), _GRACE)
         raise

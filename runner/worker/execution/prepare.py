@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Optional
 
 from runner.worker.clock import seconds
 from runner.worker.command import render, shell_argv
@@ -24,6 +25,9 @@ from runner.worker.objects import Objects
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass
+
+if TYPE_CHECKING:
+    from runner.worker.execution.enclosure import Enclosure
 
 _RECENT = 300.0  # seconds before the request: source touched later may have been edited after the snapshot
 
@@ -65,6 +69,7 @@ class Prepared:
     sights: tuple[Sight, ...]  # the declared inputs
     before: Before
     digests: Digests
+    enclosure: Optional[Enclosure] = None  # of a command in a container
 
 
 def prepare(job: Job) -> Prepared:
@@ -82,8 +87,13 @@ def prepare(job: Job) -> Prepared:
     if not workplace.fresh:
         neighbours.enter(job.cache, workplace.project, job.run)
     environ = surroundings.surround(job.run, job.spec, installed, luggage.secrets, job.placement.mlrun)
-    argv = shell_argv(command, job.spec.strict_shell)
-    return Prepared(workplace, installed, command, argv, environ, sights, before, digests)
+    argv, enclosure = shell_argv(command, job.spec.strict_shell), None
+    if installed.container is not None:
+        from runner.worker.execution.enclosure import enclose
+
+        enclosure = enclose(job.run, job.spec, installed.container, workplace, command, environ)
+        argv = enclosure.argv
+    return Prepared(workplace, installed, command, argv, environ, sights, before, digests, enclosure)
 
 
 def _install(job: Job, workplace: Workplace, credentials: Mapping[str, str]) -> InstalledEnvironment:
@@ -98,6 +108,10 @@ def _install(job: Job, workplace: Workplace, credentials: Mapping[str, str]) -> 
         scratch=job.run.scratch,
         installer=credentials,
     )
+    if installed.container is not None:
+        from runner.worker.execution.enclosure import variables_of
+
+        installed = replace(installed, variables={**installed.variables, **variables_of(job.run, job.spec)})
     job.run.write(installed)
     return installed
 

@@ -16,6 +16,7 @@ from runner.worker.facts import Usage
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
+    from runner.worker.execution.enclosure import Enclosure
     from runner.worker.tracking.endpoint import Endpoint
 
 Step = tuple[int, float]  # a signal, and how long it is given
@@ -49,9 +50,20 @@ class Ended:
 class Watch:
     """One command, from the opening of its gate until none of its processes is left."""
 
-    def __init__(self, pid: int, signals: Signals, limit: Optional[float], endpoint: Optional[Endpoint] = None) -> None:
-        """Watch the child ``pid``, which leads a process group; ``limit``: seconds it may take."""
+    def __init__(
+        self,
+        pid: int,
+        signals: Signals,
+        limit: Optional[float],
+        endpoint: Optional[Endpoint] = None,
+        enclosure: Optional[Enclosure] = None,
+    ) -> None:
+        """Watch the child ``pid``, which leads a process group; ``limit``: seconds it may take.
+
+        ``enclosure``: the child is a container's engine, and what it runs is spoken to through this.
+        """
         self._pid = pid
+        self._enclosure = enclosure
         self._endpoint = endpoint
         self._signals = signals
         self._meter = Meter()
@@ -114,7 +126,9 @@ class Watch:
             return
         number, grace = self._steps.pop(0)
         self._due = time.monotonic() + grace
-        if self._status is None:
+        if self._status is None and self._enclosure is not None:
+            self._enclosure.tell(self._pid, number)
+        elif self._status is None:
             kin.tell_group(self._pid, number)
             if number == signal.SIGKILL:
                 kin.tell(kin.living(os.getpid()), number)
@@ -143,6 +157,9 @@ class Watch:
     def _climb_after(self) -> None:
         """The command itself is gone: what it left behind gets a moment, and a ladder of its own."""
         brutal = bool(self._ladder) and not self._steps  # KILL was sent
+        if self._enclosure is not None:  # the kernel has ended the command's; the engine's own put the container away
+            self._climb(LEFT, self._enclosure.linger)
+            return
         self._climb(KILL if brutal else LEFT, 0.0 if brutal else LINGER)
 
     def _is_over(self) -> bool:

@@ -36,19 +36,25 @@ def surround(
     mlrun: Optional[str],
 ) -> Environ:
     """Return the variables of a run's command. ``mlrun``: a directory to put last on PATH, for nested runs."""
-    environ = dict(os.environb)
-    environ.pop(kin.WORKER.encode(), None)
+    environ = {} if installed.container is not None else _callers(installed, mlrun)
     environ.setdefault(b"PYTHONUNBUFFERED", b"1")
     environ.setdefault(b"PYTHONHASHSEED", b"0")
-    if installed.bin:
-        environ.pop(b"PYTHONHOME", None)
-    path = environ.get(b"PATH") or os.fsencode(os.defpath)
-    environ[b"PATH"] = b":".join(filter(None, [_bytes(installed.bin), path, _bytes(mlrun or "")]))
     for variables in (installed.variables, spec.environ, secrets):
         environ.update({_bytes(name): _bytes(value) for name, value in variables.items()})
     environ[b"MLRUN_RUN_ID"] = _bytes(run.id)
     environ[b"MLRUN_RUN_DIR"] = _bytes(str(run.path))
     environ[b"MLRUN_METRICS"] = _bytes(str(run.metrics))
+    return environ
+
+
+def _callers(installed: InstalledEnvironment, mlrun: Optional[str]) -> Environ:
+    """Return what the caller has set, with the environment's programs first on PATH; a container has its own."""
+    environ = dict(os.environb)
+    environ.pop(kin.WORKER.encode(), None)
+    if installed.bin:
+        environ.pop(b"PYTHONHOME", None)
+    path = environ.get(b"PATH") or os.fsencode(os.defpath)
+    environ[b"PATH"] = b":".join(filter(None, [_bytes(installed.bin), path, _bytes(mlrun or "")]))
     return environ
 
 

@@ -205,12 +205,17 @@ print(environment.reused, len(started))
     assert done.stdout.split() == ["True", "0"]
 
 
-def test_conda_and_containers_are_refused_in_one_line(host: Host) -> None:
+def test_conda_is_refused_in_one_line(host: Host) -> None:
     with pytest.raises(EnvironmentBuildError, match="conda environments are not supported yet") as caught:
         host.prepare(kind="conda")
     assert "--env-manager virtualenv" in caught.value.hint
-    with pytest.raises(EnvironmentBuildError, match=r"containers are not supported yet \(docker_env: python:3\)"):
+
+
+def test_a_container_needs_an_engine(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(host.root))
+    with pytest.raises(EnvironmentBuildError, match="there is no container engine on this host") as caught:
         host.prepare(kind="container", image="python:3")
+    assert "apt-get install podman" in caught.value.hint
 
 
 def test_the_hosts_own_python_is_taken_as_it_is(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

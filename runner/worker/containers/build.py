@@ -1,0 +1,66 @@
+"""Builds a project's image: from its Dockerfile and its snapshot, else as MLflow does, the project upon `image`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from runner.errors import EnvironmentBuildError
+from runner.worker.containers.engines import APPTAINER, Engine
+from runner.worker.containers.images import EngineImages, Image, last_line
+from runner.worker.containers.inside import PROJECT
+from runner.worker.environment.site import Site
+from runner.worker.execution.workplace import tear_down
+from runner.worker.hashing import sha256_of
+from runner.worker.manifest import decode_manifest, materialise
+from runner.worker.tools import stream
+
+_RECIPES = ("Dockerfile", "Containerfile")
+_UPON = f"FROM {{image}}\nCOPY . {PROJECT}\nWORKDIR {PROJECT}\n"
+
+
+def build(site: Site, engine: Engine) -> tuple[Image, str]:
+    """Return the image of a project, built where the same source has none yet, and why it was or was not built.
+
+    The context is the snapshot: what git ignores gets into no image, and `.dockerignore` keeps out more.
+    """
+    if engine.kind == APPTAINER:
+        message = f"{engine.version} builds no image from a Dockerfile"
+        raise EnvironmentBuildError(message, hint="build it with podman or docker, or leave --build-image out")
+    images, tag = EngineImages(engine), tag_of(site)
+    known = None if site.placement.upgrade else images.look_up(tag)
+    if known is not None:
+        return known, "built before from the same source"
+    context = site.scratch / "context"
+    context.mkdir(parents=True)
+    try:
+        materialise(decode_manifest(site.objects.read(site.spec.snapshot.manifest)), site.objects, context)
+        _build(site, engine, context / site.spec.snapshot.subdirectory, tag)
+    finally:
+        tear_down(context)
+    built = images.look_up(tag)
+    if built is None:
+        message = f"{engine.version} built the image {tag}, and does not have it"
+        raise EnvironmentBuildError(message, hint=f"see `{engine.kind} images`")
+    return built, "built from the project"
+
+
+def tag_of(site: Site) -> str:
+    """Return the name of the image that a project's source makes upon its `image`."""
+    project = re.sub(r"[^a-z0-9]+", "-", site.spec.project.lower()).strip("-") or "project"
+    deciding = f"{site.spec.snapshot.manifest} {site.spec.snapshot.subdirectory} {site.wanted.image}"
+    return f"localhost/mlrun/{project}:{sha256_of(deciding.encode())[:16]}"
+
+
+def _build(site: Site, engine: Engine, context: Path, tag: str) -> None:
+    recipe = next((context / name for name in _RECIPES if (context / name).is_file()), None)
+    if recipe is None:
+        recipe = site.scratch / "Dockerfile"
+        recipe.write_text(_UPON.format(image=site.wanted.image), encoding="utf-8")
+    site.say(f"building the image {tag} from {recipe.name if recipe.parent == context else site.wanted.image}")
+    anew = ("--pull", "--no-cache") if site.placement.upgrade else ()
+    words = [engine.program, "build", *anew, "--tag", tag, "--file", str(recipe), str(context)]
+    done = stream(words, site.say)
+    if done.code != 0:
+        message = f"the image cannot be built from {recipe.name}: {last_line(done.complaint)}"
+        raise EnvironmentBuildError(message, hint="`mlrun run --verbose` shows all that the build says")

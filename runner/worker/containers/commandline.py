@@ -1,0 +1,143 @@
+"""The command line that runs a command in a container: docker's, podman's, apptainer's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Optional
+
+from runner.errors import EnvironmentBuildError
+from runner.worker.containers import arguments
+from runner.worker.containers.engines import APPTAINER, DOCKER, PODMAN, Engine
+from runner.worker.containers.inside import PROJECT, Mount
+from runner.worker.values import dataclass
+
+LABEL = "org.mlrun.run"  # with the run's id, on every container
+_SELINUX = "/sys/fs/selinux/enforce"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A container to be run."""
+
+    image: str  # what the engine calls exactly this one
+    name: str
+    run: str  # the run's id
+    mounts: tuple[Mount, ...]
+    volumes: tuple[str, ...]  # expanded
+    arguments: tuple[str, ...]  # of the user
+    variables: tuple[str, ...]  # names that the engine copies from its own environment
+    gpus: int
+    home: str
+
+
+def argv(engine: Engine, wanted: Wanted, command: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the whole command line; EnvironmentBuildError for a path that the engine cannot be told."""
+    if engine.kind == APPTAINER:
+        return (*_apptainer(engine, wanted, environ), wanted.image, *command)
+    given = arguments.names(wanted.arguments)
+    own = [word for option in _options(engine, wanted, environ) if option[0] not in given for word in option[1:]]
+    return (engine.program, "run", *own, *arguments.words(wanted.arguments), wanted.image, *command)
+
+
+def _options(engine: Engine, wanted: Wanted, environ: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Yield an option's name, and its words: where the user gives it, theirs is taken alone."""
+    yield "rm", "--rm"
+    yield "name", "--name", wanted.name
+    yield "", "--label", f"{LABEL}={wanted.run}"
+    if "tty" not in arguments.names(wanted.arguments):  # docker has no terminal to give, and refuses both together
+        yield "interactive", "--interactive"
+    yield "workdir", "--workdir", PROJECT
+    # On the host's network: the run's tracking endpoint listens on the host's loopback, and on nothing wider.
+    yield "network", "--network", "host"
+    yield "log-driver", "--log-driver", "none"  # the engine would keep a second copy of the output
+    if engine.kind == PODMAN:
+        yield "pid", "--pid", "private"  # whatever its configuration says: all in it are signalled together
+    yield from _identity(engine, environ)
+    if os.path.exists(_SELINUX):
+        yield "", "--security-opt", "label=disable"  # else nothing of the host can be read, or has to be labelled anew
+    for mount in wanted.mounts:
+        yield "", "--mount", _mount(mount)
+    for volume in wanted.volumes:
+        yield "", "--volume", volume
+    for variable in wanted.variables:
+        yield "", "--env", variable
+    for option in _gpus(engine, wanted.gpus, environ):
+        yield ("gpus", *option)
+
+
+def _identity(engine: Engine, environ: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Have the command run as the user, so that what it writes is theirs."""
+    user, group = os.getuid(), os.getgid()
+    if engine.kind == PODMAN:
+        if user != 0:
+            yield "userns", "--userns", "keep-id"
+        yield "user", "--user", f"{user}:{group}"
+        return
+    if _is_rootless(environ):  # its root is the user
+        user = group = 0
+    yield "user", "--user", f"{user}:{group}"
+    if user != 0:
+        for other in sorted(set(os.getgroups()) - {group}):
+            yield "group-add", "--group-add", str(other)
+
+
+def _is_rootless(environ: Mapping[str, str]) -> bool:
+    if os.getuid() == 0:
+        return False
+    own = f"/run/user/{os.getuid()}/"
+    return environ.get("DOCKER_HOST", "").startswith(f"unix://{own}") or environ.get("DOCKER_CONTEXT") == "rootless"
+
+
+def _gpus(engine: Engine, count: int, environ: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Ask for as many as are wanted: those that Slurm has given to the job, else the first."""
+    if count <= 0:
+        return
+    allotted = [word for word in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word]
+    if engine.kind == DOCKER:
+        yield ("--gpus", f'"device={",".join(allotted[:count])}"' if allotted else str(count))
+        return
+    for number in allotted[:count] or range(count):
+        yield ("--device", f"nvidia.com/gpu={number}")
+
+
+def _mount(mount: Mount) -> str:
+    fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
+    return ",".join(_field(text) for text in (*fields, *(["readonly"] if mount.readonly else [])))
+
+
+def _field(text: str) -> str:
+    """Return a field as a line of CSV has it, which is how both engines read a mount."""
+    if "\n" in text:
+        message = f"a container cannot be given {text.partition('=')[2]!r}: its name has a line break"
+        raise EnvironmentBuildError(message, hint="rename it")
+    return '"' + text.replace('"', '""') + '"' if '"' in text or "," in text else text
+
+
+def _apptainer(engine: Engine, wanted: Wanted, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield apptainer's own words: it runs as the user, on the host's network, among the host's processes."""
+    given = arguments.names(wanted.arguments)
+    yield from (engine.program, "exec", "--cleanenv")
+    yield from ("--home", wanted.home) if "home" not in given else ()
+    yield from ("--pwd", PROJECT) if "pwd" not in given else ()
+    for mount in wanted.mounts:
+        yield from ("--bind", _bind(mount))
+    for volume in wanted.volumes:
+        yield from ("--bind", volume)
+    if wanted.gpus > 0:
+        yield "--nv"
+    yield from arguments.words(wanted.arguments)
+    del environ
+
+
+def _bind(mount: Mount) -> str:
+    for place in (mount.source, mount.target):
+        if ":" in place or "," in place:
+            message = f"apptainer cannot be given {place}: it takes no colon and no comma in a path"
+            raise EnvironmentBuildError(message, hint="rename it, or use podman or docker")
+    return f"{mount.source}:{mount.target}" + (":ro" if mount.readonly else "")
+
+
+def name_of(run: str, given: Optional[Sequence[str]]) -> str:
+    """Return what the engine calls the container of a run: `mlrun-ID`, or what `-A name=` says."""
+    return arguments.value(given or (), "name") or f"mlrun-{run}"

@@ -1,0 +1,129 @@
+"""A command in a container: the line that starts it, its variables on their way in, its signals, and its end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Optional
+
+from runner.worker.containers import commandline, engines, inside
+from runner.worker.containers.control import Running, running
+from runner.worker.containers.images import last_line
+from runner.worker.containers.volumes import expand
+from runner.worker.execution import kin
+from runner.worker.execution.surroundings import Environ
+from runner.worker.execution.workplace import Workplace
+from runner.worker.facts import Container, Failure, Gap, Outcome
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import RunSpec
+from runner.worker.values import dataclass
+
+_TAIL = 4096  # bytes of what an engine said that are looked at for its last line
+_ENGINES_OWN = frozenset({125, 126, 127})  # exit codes by which an engine says that it did not come to the command
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """What is between a worker and a command in a container; `Watch` speaks to it as to a process group."""
+
+    run: RunDirectory
+    argv: tuple[str, ...]
+    odd: tuple[str, ...]  # variables that no shell takes
+    container: Optional[Running]  # None: the engine is no more than a parent of the command
+    linger: float = 5.0  # seconds the engine has to put the container away, before what is left is ended
+
+    def surround(self, environ: Environ) -> Environ:
+        """Write a command's variables where the container reads them; return those of the engine itself."""
+        descriptor = os.open(self.run.variables, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(inside.script(environ))
+        own = dict(os.environb)
+        own.pop(kin.WORKER.encode(), None)
+        own[b"MLRUN_RUN_ID"] = os.fsencode(self.run.id)
+        own.update({os.fsencode(name): environ[os.fsencode(name)] for name in self.odd})
+        return own
+
+    def tell(self, pid: int, number: int) -> None:
+        """Send a signal to what runs in the container; to the engine's own process where nothing does yet."""
+        if self.container is None:
+            kin.tell_group(pid, number)
+        elif number == signal.SIGKILL:
+            kin.tell_group(pid, number)  # first: it must not go on to make the container that is to be removed
+            self.container.remove()
+        elif not self.container.tell(number):
+            kin.tell_group(pid, number)
+
+    def judge(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of a run whose engine has ended: it is the engine's where the command never began."""
+        begun = self._begun()
+        self.run.variables.unlink(missing_ok=True)
+        if not begun and outcome.exit_code in _ENGINES_OWN:
+            message = f"the container could not be started: {self._complaint()}"
+            return replace(outcome, exit_code=None, reason="submit", error=Failure(message, "see its stderr, and `-A`"))
+        if self.container is not None and self.container.by_service:
+            reason = "the engine's service ran the command: CPU time and memory are those of its client alone"
+            return replace(outcome, gaps=(*outcome.gaps, Gap("result.usage", reason)))
+        return outcome
+
+    def _begun(self) -> bool:
+        """Whether the command has taken its variables."""
+        try:
+            return self.run.variables.stat().st_size == 0
+        except FileNotFoundError:
+            return True
+
+    def _complaint(self) -> str:
+        with open(self.run.stderr, "rb") as stream:
+            stream.seek(max(0, os.path.getsize(self.run.stderr) - _TAIL))
+            return last_line(stream.read().decode("utf-8", "replace"))
+
+
+def enclose(
+    run: RunDirectory, spec: RunSpec, found: Container, workplace: Workplace, command: str, environ: Environ
+) -> Enclosure:
+    """Return how a rendered command is run in a container; EnvironmentBuildError where it cannot be shown a path."""
+    engine = engines.of(found.engine, found.program)
+    volumes = tuple(expand(volume, workplace.project, os.environ) for volume in spec.environment.volumes)
+    container = running(run, spec, found)
+    odd = inside.odd(environ)
+    wanted = commandline.Wanted(
+        image=found.place,
+        name=commandline.name_of(run.id, spec.environment.arguments),
+        run=run.id,
+        mounts=inside.mounts(workplace.project, run.path, spec.inputs, workplace.places, volumes),
+        volumes=volumes,
+        arguments=spec.environment.arguments,
+        variables=odd,
+        gpus=spec.resources.gpus or 0,
+        home=str(home_of(run)),
+    )
+    alone = container is not None and container.alone
+    words = inside.shell(command, run.variables, strict=spec.strict_shell, alone=alone)
+    return Enclosure(run, commandline.argv(engine, wanted, words, os.environ), odd, container)
+
+
+def variables_of(run: RunDirectory, spec: RunSpec) -> Mapping[str, str]:
+    """Return the variables that docker_env sets, and a home and a name for a user whom the image does not know."""
+    declared = dict(pair.split("=", 1) for pair in spec.environment.variables if "=" in pair)
+    if os.getuid() == 0:
+        return declared
+    home = home_of(run)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    user = _user()
+    return {"HOME": str(home), "USER": user, "LOGNAME": user, **declared}
+
+
+def home_of(run: RunDirectory) -> Path:
+    """Return the home directory of a command whose user has none in the image; it is removed after the run."""
+    return run.scratch / "home"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

@@ -15,6 +15,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name in [
         *_INHERITED_GIT,
         "XDG_CONFIG_HOME",
+        "MLRUN_CONFIG",
         "XDG_DATA_HOME",
         "XDG_CACHE_HOME",
         "MLFLOW_TRACKING_URI",

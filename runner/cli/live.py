@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.session import Session
+from runner.cli.session import Session, printable
 from runner.cli.sink import TerminalSink
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def carry_through(session: Session, store: Store, started: Started, *, emit: boo
     if session.json and emit:
         session.emit(run=ended.record)
     say_end(session, ended.record)
+    if ended.remark:
+        session.say(f"warning: {printable(ended.remark)}")
     return ended
 
 

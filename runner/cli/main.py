@@ -26,6 +26,7 @@ _COMMANDS = {
     "artifacts": "runner.cli.artifacts:artifacts",
     "diff": "runner.cli.diff:diff",
     "verify": "runner.cli.verify:verify",
+    "sign": "runner.cli.sign:sign",
     "export": "runner.cli.share:export",
     "import": "runner.cli.share:import_bundle",
     "rm": "runner.cli.clean:rm",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,9 +21,16 @@ _OFTEN = 1000  # runs between two words of progress
 @click.command(short_help="Check that runs are still what was sealed.")
 @click.argument("run_ids", metavar="[ID]...", nargs=-1, shell_complete=complete_runs)
 @click.option("--all", "everything", is_flag=True, help="Every run, every object and the index.")
+@click.option(
+    "--allowed-signers",
+    "allowed",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Who has to have signed; as `ssh-keygen` and git have it.",
+)
 @common
 @click.pass_obj
-def verify(session: Session, run_ids: tuple[str, ...], everything: bool) -> None:
+def verify(session: Session, run_ids: tuple[str, ...], everything: bool, allowed: Path | None) -> None:
     """Check runs: the seal, every file of the run directory, every object and stored output, the lock, the index.
 
     What was changed is named, a line for each; the exit code is then 1.
@@ -31,12 +39,16 @@ def verify(session: Session, run_ids: tuple[str, ...], everything: bool) -> None
     Examples:
       mlrun verify latest
       mlrun verify --all
+      mlrun verify 1a2b3c4d --allowed-signers team.signers
     """
     from runner.flow.verify import verify as check
+    from runner.store import settings
 
     if everything == bool(run_ids):
         message = "name the runs to verify, or --all"
         raise UsageError(message, hint="`mlrun verify latest` checks the newest run, `mlrun verify --all` the store")
+    if allowed is None and (configured := settings.read().verify.allowed_signers):
+        allowed = Path(configured).expanduser()
     store = session.store
     runs = list(store.runs()) if everything else [store.find(each) for each in run_ids]
     count = len(runs)
@@ -45,7 +57,7 @@ def verify(session: Session, run_ids: tuple[str, ...], everything: bool) -> None
         if done % _OFTEN == 0:
             session.say(f"{done:,} of {count:,} runs")
 
-    result = check(store, runs, everything=everything, progress=progress)
+    result = check(store, runs, everything=everything, allowed=allowed, progress=progress)
     _print(session, result)
     sys.exit(0 if result.whole else 1)
 
@@ -54,7 +66,9 @@ def _print(session: Session, result: Verified) -> None:
     from runner.worker.codec import encode
 
     if session.json:
-        session.emit(runs=list(result.runs), whole=result.whole, findings=encode(result.findings))
+        session.emit(
+            runs=list(result.runs), whole=result.whole, findings=encode(result.findings), signers=encode(result.signers)
+        )
     for finding in result.findings:
         color = "red" if finding.wrong else None
         line = printable(f"{finding.file}: {finding.problem}")
@@ -62,6 +76,9 @@ def _print(session: Session, result: Verified) -> None:
             click.echo(click.style(line, fg=color))
         else:
             session.say(line if finding.wrong else f"note: {line}")
+    for run, signers in result.signers.items():
+        for signer in signers:
+            session.say(printable(f"{run[-8:]} is signed by {signer}"))
     wrong = sum(finding.wrong for finding in result.findings)
     what = f"{len(result.runs):,} run{'s' * (len(result.runs) != 1)}"
     if wrong:

@@ -9,6 +9,7 @@ from runner.backends import registry
 from runner.backends.backend import Backend, Sink, Ticket
 from runner.errors import FormatError
 from runner.records.finish import finish
+from runner.store import settings
 from runner.store.store import Store
 from runner.worker.facts import Request
 from runner.worker.files import Json, read_json
@@ -24,6 +25,7 @@ class Ended:
     run: RunDirectory
     exit_code: int
     record: Json
+    remark: str = ""  # what went wrong after its end, and is no matter of the run
 
 
 def wait(run: RunDirectory, store: Store, sink: Sink) -> Ended:
@@ -35,7 +37,8 @@ def see_off(backend: Backend, ticket: Ticket, run: RunDirectory, store: Store, s
     """As ``wait``, with the backend that launched the run."""
     code = backend.follow(ticket, sink)
     backend.collect(ticket, run)
-    return Ended(run, code, finish(run, store))
+    record = finish(run, store)
+    return Ended(run, code, record, _signed(run))
 
 
 def cancel(run: RunDirectory, signal: str = "TERM") -> None:
@@ -52,8 +55,18 @@ def refresh(store: Store, runs: Iterable[RunDirectory] | None = None) -> dict[st
             states[run.id] = state = look(run)
             if state.ended and not run.record.exists():
                 finish(run, store)
+                _signed(run)
     store.index.note({identity: state.name for identity, state in states.items() if not state.ended})
     return states
+
+
+def _signed(run: RunDirectory) -> str:
+    """Sign a run that was just sealed, where the user's settings ask for it; return why it could not be signed."""
+    if not settings.path().exists():
+        return ""
+    from runner.flow.sign import sign_if_configured  # few have settings, and a warm run imports little
+
+    return sign_if_configured(run)
 
 
 def reach(run: RunDirectory) -> tuple[Backend, Ticket]:

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.machines import isolated, lab_machine, machine
+
+__all__ = ["isolated", "lab_machine", "machine"]
+
 _INHERITED_GIT = [name for name in os.environ if name.startswith("GIT_") and name != "GIT_SSL_CAINFO"]
 
 

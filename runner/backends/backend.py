@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -33,6 +33,7 @@ class Launch:
     keep_work: bool = False
     offline: bool = False
     fetch: bool = True  # outputs come back by themselves, from where the run is carried out
+    say: Callable[[str], None] = field(default=lambda _: None, repr=False)  # hears of what takes long
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from runner.errors import BackendError, UsageError
 
 GROUP = "mlrun.backends"
 
-_BUILT_IN = {"local": "runner.backends.local:LocalBackend"}
+_BUILT_IN = {"local": "runner.backends.local:LocalBackend", "ssh": "runner.backends.ssh.backend:SshBackend"}
 _REFUSED = {
     "databricks": "mlrun runs on machines it reaches itself; use `mlflow run` for Databricks",
     "kubernetes": "mlrun runs on machines it reaches itself; use `mlflow run` for Kubernetes",

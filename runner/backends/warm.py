@@ -29,3 +29,10 @@ def dismissed_on_error(backend: Backend) -> Iterator[None]:
         if dismiss is not None:
             dismiss()
         raise
+
+
+def expect(backend: Backend) -> None:
+    """Wait until a backend can take a run; BackendError where it cannot: then none is made."""
+    ready = getattr(backend, "ready", None)
+    if ready is not None:
+        ready()

@@ -38,11 +38,11 @@ def diff(session: Session, before: str, after: str, *, patch: bool) -> None:
       mlrun diff baseline latest --no-patch
       mlrun diff 1a2b3c4d 5e6f7a8b --json | jq '.diff.differences[] | select(.what == "package")'
     """
+    from runner.flow.follow import record_of
     from runner.records.diff import diff as compare
-    from runner.records.finish import finish
 
     store = session.store
-    first, second = (finish(store.find(name), store) for name in (before, after))
+    first, second = (record_of(store.find(name), store) for name in (before, after))
     colored = not session.json and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     found = compare(first, second, store.objects, color=colored)
     if session.json:

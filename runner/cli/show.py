@@ -33,11 +33,11 @@ def show(session: Session, run_id: str) -> None:
     """
     import json
 
-    from runner.records.finish import finish
+    from runner.flow.follow import record_of
 
     store = session.store
     run = store.find(run_id)
-    record: Any = finish(run, store)
+    record: Any = record_of(run, store)
     if session.json:
         click.echo(json.dumps(record, indent=1))
         return

@@ -8,11 +8,12 @@ from contextlib import suppress
 from runner.backends import registry
 from runner.backends.backend import Backend, Sink, Ticket
 from runner.errors import FormatError
+from runner.flow import away
 from runner.records.finish import finish
 from runner.store import settings
 from runner.store.store import Store
-from runner.worker.facts import Request
-from runner.worker.files import Json, read_json
+from runner.worker.facts import Outcome
+from runner.worker.files import Json
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look
 from runner.worker.values import dataclass
@@ -36,7 +37,8 @@ def wait(run: RunDirectory, store: Store, sink: Sink) -> Ended:
 def see_off(backend: Backend, ticket: Ticket, run: RunDirectory, store: Store, sink: Sink) -> Ended:
     """As ``wait``, with the backend that launched the run."""
     code = backend.follow(ticket, sink)
-    backend.collect(ticket, run)
+    if not run.has(Outcome):
+        backend.collect(ticket, run)
     record = finish(run, store)
     return Ended(run, code, record, _signed(run))
 
@@ -44,20 +46,52 @@ def see_off(backend: Backend, ticket: Ticket, run: RunDirectory, store: Store, s
 def cancel(run: RunDirectory, signal: str = "TERM") -> None:
     """Ask for a run's end: INT as Ctrl-C does, TERM, or KILL at once. An ended run stays as it is."""
     backend, ticket = reach(run)
-    backend.cancel(ticket, signal)
+    if not run.has(Outcome):
+        backend.cancel(ticket, signal)
 
 
-def refresh(store: Store, runs: Iterable[RunDirectory] | None = None) -> dict[str, State]:
-    """Look at the runs that have no record yet, and seal the records of those that have ended."""
-    states = {}
+def refresh(store: Store, runs: Iterable[RunDirectory] | None = None, *, bring: bool = False) -> dict[str, State]:
+    """Look at the runs that have no record yet, and seal the records of those that have ended.
+
+    Other machines are asked for theirs; what takes long to bring from there is brought where ``bring`` says so.
+    """
+    states, elsewhere = {}, []
     for run in store.open_runs() if runs is None else runs:
         with suppress(FormatError):  # a damaged run is listed as such, and hides no other
-            states[run.id] = state = look(run)
-            if state.ended and not run.record.exists():
-                finish(run, store)
-                _signed(run)
-    store.index.note({identity: state.name for identity, state in states.items() if not state.ended})
+            if away.is_away(run):
+                elsewhere.append(run)
+                continue
+            states[run.id] = look(run)
+            _seal(run, store, states[run.id])
+    if elsewhere:
+        states |= away.ask(elsewhere, bring=bring)
+        for run in elsewhere:
+            with suppress(FormatError):
+                _seal(run, store, states[run.id])
+    store.index.note({identity: state.name for identity, state in states.items()})
     return states
+
+
+def record_of(run: RunDirectory, store: Store) -> Json:
+    """Return the record of a run, its results brought here first; of one that goes on, what is known now."""
+    if run.record.exists() or not away.is_away(run):
+        return finish(run, store)
+    state = refresh(store, [run], bring=True)[run.id]
+    return finish(run, store, None if run.has(Outcome) else state)
+
+
+def reach(run: RunDirectory) -> tuple[Backend, Ticket]:
+    """Return the backend that has a run, and the ticket that finds it there; an ended run is all here."""
+    ticket = None if run.has(Outcome) else away.ticket_of(run)
+    if ticket is not None:
+        return away.reach(ticket, run), ticket
+    return registry.get("local"), Ticket(run=run.id, backend="local", directory=str(run.path))
+
+
+def _seal(run: RunDirectory, store: Store, state: State) -> None:
+    if state.ended and run.has(Outcome) and not run.record.exists():
+        finish(run, store)
+        _signed(run)
 
 
 def _signed(run: RunDirectory) -> str:
@@ -67,11 +101,3 @@ def _signed(run: RunDirectory) -> str:
     from runner.flow.sign import sign_if_configured  # few have settings, and a warm run imports little
 
     return sign_if_configured(run)
-
-
-def reach(run: RunDirectory) -> tuple[Backend, Ticket]:
-    """Return the backend that has a run, and the ticket that finds it there."""
-    name = run.read(Request).backend
-    if run.ticket.exists():
-        return registry.get(name), Ticket.from_json(read_json(run.ticket))
-    return registry.get(name), Ticket(run=run.id, backend=name, directory=str(run.path))

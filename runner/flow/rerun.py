@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from runner.backends.backend import Backend, Launch
-from runner.backends.warm import dismissed_on_error, warmed
+from runner.backends.warm import dismissed_on_error, expect, warmed
 from runner.errors import ProjectError
 from runner.flow.ask import Labels, Say
 from runner.flow.containing import copied_variables
+from runner.flow.follow import record_of
 from runner.flow.prepare import Prepared, find_uv, secret_values
 from runner.flow.start import Started, make, request_for, submit
 from runner.planning import refuse_inputs_outside
 from runner.project.load import find_entry_point, load
 from runner.project.parameters import Values, resolve
-from runner.records.finish import finish
 from runner.records.rerun import InputCheck, check_inputs, pinned_spec
 from runner.store.store import Store
 from runner.worker.facts import Request, SourceFacts
@@ -51,7 +51,7 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
 
     ProjectError where inputs changed or vanished, IntegrityError where the source is not whole.
     """
-    record = finish(past, store)
+    record = record_of(past, store)
     spec = pinned_spec(past)
     if ask.overrides:
         spec = override(spec, ask.overrides, store, validate=ask.validate)
@@ -90,9 +90,10 @@ def start_again(
     backend = backend or warmed(ask.backend, foreground=foreground, config=ask.backend_config)
     with dismissed_on_error(backend), store.writing():
         prepared = prepare_again(past, ask, store)
+        expect(backend)
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend, rerun_of=past.id)
         run = make(prepared, request, store, say, hold)
-    return submit(run, store, backend, replace(prepared.launch, foreground=foreground), prepared.spec)
+    return submit(run, store, backend, replace(prepared.launch, foreground=foreground, say=say), prepared.spec)
 
 
 def refuse_changed(inputs: tuple[InputCheck, ...], allowed: bool) -> None:

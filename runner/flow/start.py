@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner import __version__
 from runner.backends.backend import Backend, Launch, Ticket
-from runner.backends.warm import dismissed_on_error, warmed
+from runner.backends.warm import dismissed_on_error, expect, warmed
 from runner.flow.actor import actor
 from runner.flow.ask import Ask, Labels, Say
 from runner.flow.prepare import Prepared, prepare
@@ -52,9 +52,10 @@ def start(
     """
     backend = backend or warmed(ask.backend, foreground=foreground, config=ask.backend_config)
     with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
+        expect(backend)
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)
         run = make(prepared, request, store, say, hold)
-    return submit(run, store, backend, replace(prepared.launch, foreground=foreground), prepared.spec)
+    return submit(run, store, backend, replace(prepared.launch, foreground=foreground, say=say), prepared.spec)
 
 
 def make(prepared: Prepared, request: Request, store: Store, say: Say, hold: Callable[[], None]) -> RunDirectory:

@@ -15,20 +15,21 @@ from runner.store.summary import row_of_record
 from runner.worker.codec import encode
 from runner.worker.files import Json
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import look
+from runner.worker.state import State, look
 
 
-def finish(run: RunDirectory, store: Store) -> Json:
+def finish(run: RunDirectory, store: Store, state: State | None = None) -> Json:
     """Return the record of a run, composed and sealed if it has ended and nobody has done so yet.
 
     Of a run that goes on, the record as it is now, not sealed. It can be done again, and by several at once: the first
-    record stands. FormatError where the run's files are damaged, IntegrityError where its record was changed.
+    record stands. ``state`` is what another machine says of the run.
+    FormatError where the run's files are damaged, IntegrityError where its record was changed.
     """
     if run.record.exists():
         seal_as_it_is(run)
         return read(run)
     try:
-        state = look(run)
+        state = state or look(run)
         record = compose(run, store, state)
     except FormatError:
         store.index.put(summarise(run))  # it is listed as damaged from now on, and not looked at again

@@ -106,6 +106,16 @@ class RunDirectory:
         return self.path / "work"
 
     @property
+    def seen(self) -> Path:
+        """What the machine that has the run last said of it, and when; on the machine that asks."""
+        return self.path / "seen.json"
+
+    @property
+    def brought(self) -> Path:
+        """Inputs that came from another machine, as long as the run goes on."""
+        return self.path / "brought"
+
+    @property
     def scratch(self) -> Path:
         """What is built for this run alone and removed after it: an environment that installs the fresh directory."""
         return self.path / "scratch"

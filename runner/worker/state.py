@@ -8,7 +8,16 @@ from typing import Optional
 
 from runner.errors import StoreError
 from runner.worker.clock import now
-from runner.worker.facts import Cancellation, Claim, Failure, InstalledEnvironment, Outcome, Request, Start
+from runner.worker.facts import (
+    Cancellation,
+    Claim,
+    Failure,
+    InstalledEnvironment,
+    Outcome,
+    Placement,
+    Request,
+    Start,
+)
 from runner.worker.processes import is_alive, myself
 from runner.worker.rundir import RunDirectory
 from runner.worker.values import dataclass
@@ -26,6 +35,7 @@ class State:
 
     name: str
     outcome: Optional[Outcome] = None
+    remark: str = ""  # for people: why it is unreachable, what it was doing when last seen
 
     @property
     def ended(self) -> bool:
@@ -65,12 +75,17 @@ def _contained(run: RunDirectory) -> bool:
 
 def _look_before_claim(run: RunDirectory) -> State:
     """A run nobody carries: submitted while its submitter lives; else taken, so that no late worker starts it."""
-    request = run.find(Request)
+    request = None if _is_elsewhere(run) else run.find(Request)
     if request is not None and request.submitter is not None and is_alive(request.submitter) is False:
         age = time.time() - run.path.stat().st_mtime
         if age > _LAUNCH_GRACE and run.write(Claim(myself(), now())):
             return settle(run, None)
     return State(SUBMITTED if run.ticket.exists() else PLANNED)
+
+
+def _is_elsewhere(run: RunDirectory) -> bool:
+    """Whether another machine has the run: a backend places a run on this one before it writes the ticket."""
+    return run.ticket.exists() and not run.has(Placement)
 
 
 def abandon(run: RunDirectory, failure: Failure) -> None:

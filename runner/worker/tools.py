@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Callable, Optional
+from typing import IO, Callable, Optional
 
 from runner.worker.values import dataclass
 
@@ -98,6 +98,21 @@ def launch(
         )
     _launched.append(process)
     return process.pid
+
+
+def converse(
+    argv: Argv, complaints: IO[bytes], *, env: Optional[Mapping[str, str]] = None
+) -> "subprocess.Popen[bytes]":
+    """Start a program to speak with over its standard streams; its standard error goes to a file."""
+    return subprocess.Popen(
+        argv,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
+        bufsize=0,
+        start_new_session=False,
+    )
 
 
 def reap() -> None:

@@ -90,6 +90,7 @@ def _clear(run: RunDirectory, outcome: Outcome) -> None:
     for path in (run.reserve, run.secrets):
         path.unlink(missing_ok=True)
     tear_down(run.scratch)
+    tear_down(run.brought)
     if outcome.usage is None:
         tear_down(run.work)
 

@@ -1,0 +1,179 @@
+"""What a run needs on another machine: its plan, its snapshot, its inputs, its tools; and the bytes of them here."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.backends.backend import Launch
+from runner.backends.host import Host
+from runner.errors import BackendError
+from runner.worker.facts import Placement, Request, SourceFacts
+from runner.worker.globs import expand
+from runner.worker.hashing import StatCache
+from runner.worker.manifest import Entry, decode_manifest
+from runner.worker.remote.accept import Brought, Parcel, Submission, Thing, Tool
+from runner.worker.remote.blobs import Blob
+from runner.worker.remote.site import kind_of_machine
+from runner.worker.rundir import RunDirectory
+from runner.worker.spec import Input, RunSpec
+
+if TYPE_CHECKING:
+    from runner.store.store import Store
+
+_FEW = 500  # files of a snapshot that are named at once, before it is known whether they are asked for
+_USES_UV = ("virtualenv", "conda")
+
+
+class Cargo:
+    """A run as it is submitted, and where the bytes lie that it names."""
+
+    def __init__(self, run: RunDirectory, store: Store, launch: Launch, host: Host) -> None:
+        """Find out what the run needs; BackendError where a file of it cannot be read."""
+        self._store = store
+        self._blobs: dict[str, Blob] = {}
+        self._known: set[str] = set()  # directories of which the digests are at hand
+        self._digests = StatCache(store.cache / "stat.sqlite")
+        self._spec, self._source = run.read(RunSpec), run.read(SourceFacts)
+        self._entries = decode_manifest(store.objects.read(self._spec.snapshot.manifest))
+        manifest = self._spec.snapshot.manifest
+        self.submission = Submission(
+            request=run.read(Request),
+            spec=self._spec,
+            source=self._source,
+            placement=_placement(launch, host),
+            baggage=_baggage(launch),
+            inputs=tuple(self._parcels(launch)),
+            objects=tuple(self._object(sha256) for sha256 in self._needed()),
+            manifest=self._object(manifest),
+            tools=tuple(self._tools(launch)),
+        )
+        if len(self._entries) <= _FEW:
+            self.name_entries()
+        self._digests.save()
+
+    def name_entries(self) -> None:
+        """Say in the submission which files the snapshot has."""
+        self.submission = replace(self.submission, entries=tuple(self._things()))
+
+    def blob(self, sha256: str, offset: int) -> Blob:
+        """Return the bytes that a machine asks for, from an offset on."""
+        if sha256 not in self._blobs:
+            message = f"{sha256[:12]} is asked for, and this run does not need it"
+            raise BackendError(message, hint="both ends have to be of the same version")
+        return replace(self._blobs[sha256], offset=offset)
+
+    def _needed(self) -> Iterator[str]:
+        if self._spec.environment.lock is not None:
+            yield self._spec.environment.lock
+
+    def _object(self, sha256: str) -> Thing:
+        path = self._store.objects.path(sha256)
+        return self._add(sha256, path.stat().st_size, str(path))
+
+    def _add(self, sha256: str, size: int, path: str) -> Thing:
+        self._blobs[sha256] = Blob(sha256, size, path)
+        return Thing(sha256, size)
+
+    def _things(self) -> Iterator[Thing]:
+        large = {os.fsencode(path) for path in self._source.not_stored}
+        for entry in self._entries:
+            if entry.path in large and not self._store.objects.has(entry.sha256):
+                yield self._large(entry)
+            else:
+                yield self._object(entry.sha256)
+
+    def _large(self, entry: Entry) -> Thing:
+        """A file that was too large for the store is read from where the snapshot was taken."""
+        path = os.path.join(self._source.root, os.fsdecode(entry.path))
+        try:
+            status = os.stat(path)
+            same = self._digests.digest(path, status) == entry.sha256
+        except OSError as error:
+            message = f"{path} was too large to be stored, and cannot be read any more: {error.strerror}"
+            raise BackendError(message, hint="bring it back, or raise --max-file-size") from error
+        if not same:
+            message = f"{path} was too large to be stored, and has changed since"
+            raise BackendError(message, hint="run again")
+        return self._add(entry.sha256, status.st_size, path)
+
+    def _parcels(self, launch: Launch) -> Iterator[Parcel]:
+        named = {each.name: each for each in self._spec.inputs}
+        for name, place in launch.inputs.items():
+            each = named.get(name) or Input(name, name)
+            yield self._relative(each, place) if not posixpath.isabs(each.path) else self._absolute(each, place)
+
+    def _relative(self, each: Input, place: str) -> Parcel:
+        """An input inside the project: a file, a directory or what a glob names, by its paths in the project."""
+        clean = os.path.normpath(each.path)
+        base = place.removesuffix(each.path).rstrip("/") if place.endswith(f"/{each.path}") else ""
+        if base:
+            files = [(name, os.path.join(base, name)) for name in expand(Path(base), each.path)]
+        elif os.path.isdir(place):
+            files = [(f"{clean}/{name}", os.path.join(place, name)) for name in expand(Path(place), ".")]
+        else:
+            files = [(clean, place)]
+        return Parcel(each.name, each.path, tuple(self._brought(*file) for file in files if not _leads_away(file[1])))
+
+    def _absolute(self, each: Input, place: str) -> Parcel:
+        name = os.path.basename(os.path.normpath(place))
+        if os.path.isdir(place):
+            inside = [(f"{name}/{path}", os.path.join(place, path)) for path in expand(Path(place), ".")]
+            files = tuple(self._brought(*file) for file in inside if not _leads_away(file[1]))
+            return Parcel(each.name, name, files)
+        return Parcel(each.name, name, (self._brought(name, place),))
+
+    def _brought(self, path: str, place: str) -> Brought:
+        try:
+            status = os.stat(place)
+            self._know(place)
+            sha256 = self._digests.digest(place, status)
+        except OSError as error:
+            message = f"the input {place} cannot be read: {error.strerror}"
+            raise BackendError(message, hint="inputs are sent to the host before the run begins") from error
+        self._add(sha256, status.st_size, place)
+        return Brought(path, sha256, status.st_size, status.st_mode & 0o777)
+
+    def _know(self, place: str) -> None:
+        directory = os.path.dirname(place)
+        if directory not in self._known:
+            self._known.add(directory)
+            self._digests.preload(Path(directory))
+
+    def _tools(self, launch: Launch) -> Iterator[Tool]:
+        if launch.uv is None or self._spec.environment.kind not in _USES_UV:
+            return
+        status = os.stat(launch.uv)
+        self._know(launch.uv)
+        thing = self._add(self._digests.digest(launch.uv, status), status.st_size, launch.uv)
+        yield Tool("uv", thing.sha256, thing.size, kind_of_machine())
+
+
+def _placement(launch: Launch, host: Host) -> Placement:
+    """Return what the near end knows of how a run is to be carried out; the worker there adds its own places."""
+    return Placement(
+        store="",
+        cache="",
+        upgrade=launch.upgrade,
+        offline=launch.offline,
+        keep_work=launch.keep_work,
+        launcher=host.launcher,
+        launcher_options=host.launcher_options,
+        setup=host.setup,
+        container_engine=host.container_engine,
+    )
+
+
+def _baggage(launch: Launch) -> Mapping[str, Mapping[str, str]] | None:
+    if not (launch.secrets or launch.installer):
+        return None
+    return {"secrets": dict(launch.secrets), "installer": dict(launch.installer)}
+
+
+def _leads_away(path: str) -> bool:
+    """Whether a path is a symlink to a directory, or to nowhere: what lies behind is not brought."""
+    return os.path.islink(path) and not os.path.isfile(path)

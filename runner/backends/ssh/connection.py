@@ -1,0 +1,298 @@
+"""One connection to a machine: the user's own `ssh`, shared among calls, and the worker's requests over it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import select
+import shlex
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from runner import errors
+from runner.backends.host import Host
+from runner.backends.ssh import bootstrap
+from runner.backends.ssh.refusals import Unreachable, refusal
+from runner.errors import BackendError, MlrunError
+from runner.worker.remote.frames import Channel, Cut, Frame
+from runner.worker.tools import call, converse
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from typing_extensions import Self
+
+SILENCE = 20.0  # seconds without a sign of life after which a link counts as cut; the worker gives one every 5
+_GARBAGE = 1 << 20  # bytes that a login shell may print before the worker's mark
+_BLOCK = 1 << 18
+_PIPE = 1 << 20
+_SET_PIPE_SIZE = 1031  # fcntl.h
+_LONGEST_SOCKET = 90  # bytes of a socket's path, of the 104 that all systems take, less what ssh appends
+_PERSIST = "10m"
+
+
+class Connection:
+    """Requests to one machine, and its answers; made at once, spoken over as soon as it stands."""
+
+    def __init__(
+        self,
+        host: Host,
+        cache: Path,
+        *,
+        warm: bool = False,
+        quietly: bool = False,
+        patience: float = SILENCE,
+        connect: float | None = None,
+    ) -> None:
+        """Start to connect. ``quietly``: nobody is asked for a password. ``connect``: seconds it may take."""
+        self.host = host
+        self._patience = patience
+        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
+        self._mark = f"mlrun-{secrets.token_hex(8)}"
+        self._socket = socket_of(host)
+        self._worker, self._archive = bootstrap.worker(cache)
+        argv = [*_ssh(), *_options(host, self._socket, quietly, connect), "--", host.address, bootstrap.COMMAND]
+        try:
+            self._process = converse(argv, self._complaints)
+        except OSError as error:
+            message = f"ssh cannot be started: {error.strerror}"
+            raise BackendError(message, hint="install OpenSSH's client") from error
+        _widen(self._process)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._reader = Patient(self._process.stdout, patience)
+        self.channel = Channel(self._reader, self._process.stdin)
+        self._is_up = False
+        opening = bootstrap.opening(host, self._worker, self._mark, warm=warm)
+        with contextlib.suppress(OSError):  # the reason is found as soon as an answer is waited for
+            self._process.stdin.write(opening)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the connection."""
+        self.close()
+
+    def ready(self) -> None:
+        """Wait until the machine has answered; Unreachable or BackendError says why it does not."""
+        if self._is_up:
+            return
+        # A password may have to be typed, and ssh has its own patience with the network.
+        self._reader.patience = float("inf")
+        try:
+            self._find_mark()
+        except Cut:
+            raise self._failure() from None
+        self._reader.patience = self._patience
+        self._is_up = True
+
+    def ask(self, kind: str, body: bytes = b"", **head: Any) -> Frame:
+        """Send a request and return its answer; what the worker there refuses is raised here."""
+        self.tell(kind, body, **head)
+        return self.hear()
+
+    def tell(self, kind: str, body: bytes = b"", **head: Any) -> None:
+        """Send a request and wait for nothing; where the other end has refused it meanwhile, that is raised."""
+        try:
+            self.channel.send(kind, body, **head)
+        except Cut:
+            self._raise_last_words()
+
+    def sending(self, send: Callable[[Channel], None]) -> None:
+        """As ``tell``, for what speaks to the channel itself."""
+        try:
+            send(self.channel)
+        except Cut:
+            self._raise_last_words()
+
+    def hear(self) -> Frame:
+        """Return the next answer; Unreachable where the link is cut."""
+        self.ready()
+        while True:
+            try:
+                frame = self.channel.receive()
+                if frame.kind == "lack-worker":
+                    self.channel.send("worker", self._archive.read_bytes())
+                    continue
+            except Cut:
+                raise self._failure() from None
+            if frame.kind == "refused":
+                raise _refused(frame, self.host)
+            return frame
+
+    def close(self) -> None:
+        """End the connection; the shared one below it stays for a while."""
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                assert stream is not None
+                stream.close()
+        with contextlib.suppress(OSError):
+            self._process.terminate()
+        self._process.wait()
+        self._complaints.close()
+
+    def _raise_last_words(self) -> None:
+        while True:
+            self.hear()
+
+    def _find_mark(self) -> None:
+        mark, seen = f"{self._mark}\n".encode(), 0
+        while seen < _GARBAGE:
+            line = self._reader.readline()
+            if line.endswith(mark):
+                return
+            if not line.endswith(b"\n"):
+                raise Cut
+            seen += len(line)
+        raise Cut
+
+    def _failure(self) -> MlrunError:
+        if self._reader.is_silent:
+            self._process.kill()
+            self._process.wait()
+            retire(self.host, self._socket)
+            return Unreachable(self.host, "the link is cut: nothing comes from it any more")
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        code = self._process.wait()
+        self._complaints.seek(0)
+        return refusal(self.host, code, self._complaints.read().decode("utf-8", "replace"), was_up=self._is_up)
+
+
+class Patient:
+    """Bytes from a pipe, awaited only so long: as a link is cut without a word."""
+
+    def __init__(self, stream: IO[bytes], patience: float) -> None:
+        """Read from a stream; ``patience`` in s."""
+        self._descriptor = stream.fileno()
+        self._held = bytearray()
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLIN)
+        self.patience = patience
+        self.is_silent = False
+
+    def readline(self) -> bytes:
+        """Return a line, or what is left at the end."""
+        searched = 0
+        while (end := self._held.find(b"\n", searched)) < 0:
+            searched = len(self._held)
+            if not self._fill():
+                return self._take(len(self._held))
+        return self._take(end + 1)
+
+    def read(self, size: int, /) -> bytes:
+        """Return so many bytes, or what is left at the end."""
+        while len(self._held) < size and self._fill():
+            pass
+        return self._take(min(size, len(self._held)))
+
+    def _fill(self) -> bool:
+        timeout = None if self.patience == float("inf") else self.patience * 1000
+        if not self._poll.poll(timeout):
+            self.is_silent = True
+            raise Cut
+        try:
+            data = os.read(self._descriptor, _BLOCK)
+        except OSError:
+            return False
+        self._held += data
+        return bool(data)
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(memoryview(self._held)[:size])
+        del self._held[:size]
+        return data
+
+
+def socket_of(host: Host) -> Path | None:
+    """Return where the shared connection's socket lies; None where no private directory can be had for it."""
+    words = "\0".join((*_ssh(), host.address, str(host.port)))
+    directory = _runtime()
+    if directory is None:
+        return None
+    path = directory / hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return path if len(os.fsencode(path)) < _LONGEST_SOCKET else None
+
+
+def retire(host: Host, socket: Path | None) -> None:
+    """Have no new connection use a shared one that is dead; those that use it are left to find out."""
+    if socket is not None and socket.exists():
+        call([*_ssh(), "-o", f"ControlPath={socket}", "-O", "stop", "--", host.address], timeout=10)
+        with contextlib.suppress(OSError):
+            socket.unlink()
+
+
+def _ssh() -> list[str]:
+    """Return the user's ssh; $MLRUN_SSH may name another program, or options: `ssh -F my_config`."""
+    return shlex.split(os.environ.get("MLRUN_SSH", "")) or ["ssh"]
+
+
+def _options(host: Host, socket: Path | None, quietly: bool, connect: float | None) -> list[str]:
+    options = {"RequestTTY": "no", "RemoteCommand": "none", "PermitLocalCommand": "no", "ClearAllForwardings": "yes"}
+    if quietly or not _has_terminal():
+        options["BatchMode"] = "yes"
+    if connect is not None:
+        options["ConnectTimeout"] = str(max(1, int(connect)))
+    if socket is None:
+        options["ControlPath"] = "none"
+    elif socket.exists() or not _shares_already(host):
+        options |= {"ControlMaster": "auto", "ControlPath": str(socket), "ControlPersist": _PERSIST}
+        options |= {"ServerAliveInterval": "10", "ServerAliveCountMax": "3"}
+    words = ["-T", "-x", *(["-p", str(host.port)] if host.port else [])]
+    return [*words, *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
+
+
+def _shares_already(host: Host) -> bool:
+    """Whether the user's own configuration shares connections to the host: then theirs is used."""
+    done = call([*_ssh(), "-G", *(["-p", str(host.port)] if host.port else []), "--", host.address], timeout=20)
+    said = dict(line.partition(" ")[::2] for line in done.text.splitlines())
+    return said.get("controlpath", "none") != "none" and said.get("controlmaster", "false") in ("auto", "true", "yes")
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _runtime() -> Path | None:
+    """Return a directory that is this user's alone, with a short path."""
+    for base in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp"):  # noqa: S108 - checked below to be ours
+        if not base:
+            continue
+        path = Path(base) / (f"mlrun-{os.getuid()}" if base == "/tmp" else "mlrun")  # noqa: S108
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+            status = path.lstat()
+        except OSError:
+            continue
+        if status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077:
+            return path
+    return None
+
+
+def _widen(process: subprocess.Popen[bytes]) -> None:
+    """Have the pipes hold more than their 64 KiB: fewer switches between the processes that work on them."""
+    import fcntl
+
+    for stream in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            assert stream is not None
+            fcntl.fcntl(stream.fileno(), _SET_PIPE_SIZE, _PIPE)
+
+
+def _refused(frame: Frame, host: Host) -> MlrunError:
+    kind = getattr(errors, str(frame.head.get("error")), BackendError)
+    kind = kind if isinstance(kind, type) and issubclass(kind, MlrunError) else BackendError
+    error: MlrunError = kind(f"{host.name}: {frame.head['message']}", hint=frame.head.get("hint", ""))
+    return error

@@ -1,0 +1,57 @@
+"""Brings a run to a machine: says what it needs, sends what is lacking, until the machine has started it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from runner.backends.ssh.cargo import Cargo
+from runner.backends.ssh.connection import Connection
+from runner.errors import BackendError
+from runner.worker.codec import encode
+from runner.worker.files import canonical
+from runner.worker.remote.blobs import send
+
+if TYPE_CHECKING:
+    from runner.worker.remote.frames import Channel
+
+_ROUNDS = 6  # a lack that does not end is a defect
+_NOTABLE = 8 << 20  # bytes: what takes a moment is worth a line
+
+Say = Callable[[str], None]
+
+
+class Delivery:
+    """One run on its way; it can be tried again over another connection, and goes on where it was cut."""
+
+    def __init__(self, cargo: Cargo, say: Say) -> None:
+        """Carry a cargo; ``say`` hears of what takes long."""
+        self._cargo, self._say = cargo, say
+        self.may_have_started = False  # all that a start needs was sent, and no answer came
+
+    def over(self, connection: Connection) -> str:
+        """Deliver over a connection and return the run's directory there, which a worker has claimed."""
+        for _ in range(_ROUNDS):
+            submission = canonical(encode(self._cargo.submission))
+            self.may_have_started = True
+            answer = connection.ask("submit", submission)
+            if answer.kind == "launched":
+                return str(answer.head["directory"])
+            self.may_have_started = False
+            if answer.head["entries"]:
+                self._cargo.name_entries()
+            self._send(connection, answer.head["blobs"])
+        message = f"{connection.host.name} asks for the same again and again"
+        raise BackendError(message, hint="this is a defect of mlrun")
+
+    def _send(self, connection: Connection, wanted: list[list[object]]) -> None:
+        blobs = [self._cargo.blob(str(sha256), int(str(offset))) for sha256, offset in wanted]
+        size = sum(blob.size - blob.offset for blob in blobs)
+        if size > _NOTABLE:
+            resumed = " (the rest of it)" if any(blob.offset for blob in blobs) else ""
+            self._say(f"sending {size / 1e6:,.0f} MB to {connection.host.name}{resumed}")
+
+        def transfer(channel: Channel) -> None:
+            send(channel, blobs)
+
+        connection.sending(transfer)

@@ -1,0 +1,52 @@
+"""Tickets of runs on other machines: which machine, so that a run is found although the host was struck out since."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runner.backends import hosts
+from runner.backends.backend import Ticket
+from runner.backends.host import Host
+from runner.errors import MlrunError
+
+_HOME = "~/.local/share/mlrun"
+
+
+def write(run: str, host: Host, *, fetch: bool) -> Ticket:
+    """Return the ticket of a run that is about to be launched on a host."""
+    data = {
+        "host": host.name,
+        "address": host.address,
+        "port": str(host.port or ""),
+        "home": host.home,
+        "cache": host.cache,
+        "python": host.python,
+        "launcher": host.launcher,
+        "fetch": "yes" if fetch and host.fetch else "no",
+    }
+    return Ticket(run, "ssh", f"{host.home or _HOME}/runs/{run}", data)
+
+
+def host_of(ticket: Ticket) -> Host:
+    """Return where a run is. How the machine is reached may have changed since, where the run lies there has not."""
+    data = ticket.data
+    then = Host(
+        name=data["host"],
+        address=data["address"],
+        port=int(data["port"]) if data.get("port") else None,
+        home=data.get("home", ""),
+        cache=data.get("cache", ""),
+        python=data.get("python", ""),
+    )
+    try:
+        now = hosts.read().get(then.name)
+    except MlrunError:  # the file is being edited; the run is where it was
+        return then
+    if now is None or now.is_here:
+        return then
+    return replace(then, address=now.address, port=now.port, python=now.python)
+
+
+def fetches(ticket: Ticket) -> bool:
+    """Whether the outputs of a run come back by themselves."""
+    return ticket.data.get("fetch") != "no"

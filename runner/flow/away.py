@@ -1,0 +1,119 @@
+"""Runs that another machine carries out: where each is, what its machine says of it, and its results brought here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from runner.backends import registry
+from runner.backends.backend import Backend, Ticket
+from runner.errors import FormatError, MlrunError
+from runner.worker.clock import now
+from runner.worker.codec import decode, encode
+from runner.worker.facts import Outcome
+from runner.worker.files import pretty, read_json
+from runner.worker.files import replace as rewrite
+from runner.worker.rundir import RunDirectory
+from runner.worker.state import UNREACHABLE, State
+from runner.worker.values import dataclass
+
+_HERE = "local"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """seen.json: what a run's machine last said of it; written anew at each look, and of no use once it has ended."""
+
+    state: str
+    at: str
+    version: int = 1
+
+
+def ticket_of(run: RunDirectory) -> Ticket | None:
+    """Return the ticket of a run that a backend other than `local` carries out; None for one of this machine."""
+    try:
+        ticket = Ticket.from_json(read_json(run.ticket))
+    except FileNotFoundError:
+        return None
+    return None if ticket.backend == _HERE else ticket
+
+
+def is_away(run: RunDirectory) -> bool:
+    """Whether what a run does is to be asked elsewhere: it has not ended as far as is known here."""
+    with suppress(FormatError):
+        return not run.has(Outcome) and ticket_of(run) is not None
+    return False
+
+
+def reach(ticket: Ticket, run: RunDirectory) -> Backend:
+    """Return the backend of a ticket, which knows where the run's directory is here."""
+    backend = registry.get(ticket.backend)
+    attach(backend, ticket, run)
+    return backend
+
+
+def attach(backend: Backend, ticket: Ticket, run: RunDirectory) -> None:
+    """Tell a backend where a run's directory is here, if it wants to know."""
+    known = getattr(backend, "attach", None)
+    if known is not None:
+        known(ticket, run)
+
+
+def ask(runs: Iterable[RunDirectory], *, bring: bool) -> dict[str, State]:
+    """Return what the machines of runs say of them, each asked once.
+
+    The results of those that have ended are brought here, or with ``bring`` false only where that is quick.
+    """
+    grouped: dict[str, list[tuple[RunDirectory, Ticket]]] = {}
+    for run in runs:
+        with suppress(FormatError):
+            ticket = ticket_of(run)
+            if ticket is not None:
+                grouped.setdefault(ticket.backend, []).append((run, ticket))
+    states: dict[str, State] = {}
+    for name, pairs in grouped.items():
+        states |= _ask(name, pairs, bring=bring)
+    return states
+
+
+def _ask(name: str, pairs: Sequence[tuple[RunDirectory, Ticket]], *, bring: bool) -> dict[str, State]:
+    try:
+        backend = registry.get(name)
+    except MlrunError as error:  # the package that brings it was removed
+        return {run.id: _unreachable(run, error.message) for run, _ in pairs}
+    for run, ticket in pairs:
+        attach(backend, ticket, run)
+    states = dict(backend.look([ticket for _, ticket in pairs]))
+    for run, ticket in pairs:
+        state = states.get(run.id, State(UNREACHABLE))
+        if state.ended and not run.has(Outcome):
+            _bring(backend, ticket, run, bring=bring)
+        states[run.id] = _remembered(run, state)
+    return states
+
+
+def _bring(backend: Backend, ticket: Ticket, run: RunDirectory, *, bring: bool) -> None:
+    if bring:
+        backend.collect(ticket, run)
+        return
+    quickly = getattr(backend, "collect_quickly", None)
+    if quickly is not None:
+        with suppress(MlrunError):  # who asks for the run itself hears of it
+            quickly(ticket, run)
+
+
+def _remembered(run: RunDirectory, state: State) -> State:
+    if state.name == UNREACHABLE:
+        return _unreachable(run, state.remark)
+    if not state.ended:
+        with suppress(MlrunError):
+            rewrite(run.seen, pretty(encode(Seen(state.name, now()))))
+    return state
+
+
+def _unreachable(run: RunDirectory, reason: str) -> State:
+    with suppress(OSError, MlrunError, json.JSONDecodeError):
+        seen = decode(Seen, read_json(run.seen), str(run.seen))
+        return State(UNREACHABLE, remark=f"{reason}; it was {seen.state} at {seen.at}")
+    return State(UNREACHABLE, remark=f"{reason}; it was not seen since it was launched")

@@ -1,0 +1,146 @@
+"""Attends to one connection: reads requests from it, answers them, and ends with it. Runs go on without it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from runner.errors import IntegrityError, MlrunError
+from runner.worker.codec import decode, encode
+from runner.worker.facts import Claim, Outcome
+from runner.worker.remote import accept, results
+from runner.worker.remote.blobs import wanted
+from runner.worker.remote.follow import Follow, said, unknown
+from runner.worker.remote.frames import Channel, Cut, Frame, Reader, Writer
+from runner.worker.remote.site import Site, kind_of_machine
+
+
+def attend(incoming: Reader, outgoing: Writer, hello: Mapping[str, Any], waiting: "list[tuple[Any, bytes]]") -> None:
+    """Answer until the connection ends. ``hello`` names the places here, ``waiting`` are frames read already."""
+    channel = Channel(incoming, outgoing)
+    frames = [Frame(head.pop("kind"), head, body) for head, body in waiting]
+    site = Site(hello["home"], hello["cache"], hello["code"])
+    channel.put_back(frames)
+    if hello.get("warm"):
+        site.warm()
+    _Desk(channel, site).serve()
+
+
+class _Desk:
+    """One connection's requests."""
+
+    def __init__(self, channel: Channel, site: Site) -> None:
+        self._channel, self._site = channel, site
+        self._answers: Mapping[str, Callable[[Frame], None]] = {
+            "greet": self._greet,
+            "submit": self._submit,
+            "look": self._look,
+            "follow": self._follow,
+            "cancel": self._cancel,
+            "results": self._results,
+            "send": self._send,
+        }
+
+    def serve(self) -> None:
+        """Answer one request after the other."""
+        while True:
+            try:
+                self._answer(self._channel.receive())
+            except Cut:
+                return
+
+    def _answer(self, frame: Frame) -> None:
+        try:
+            self._answers.get(frame.kind, _refuse)(frame)
+        except MlrunError as error:
+            kind = type(error).__name__
+            self._channel.send("refused", error=kind, message=error.message, hint=error.hint)
+        except OSError as error:
+            place = f": {os.fsdecode(error.filename)}" if error.filename else ""
+            message = f"{error.strerror or error}{place}"
+            self._channel.send("refused", error="BackendError", message=message, hint="look at that machine's disk")
+
+    def _greet(self, frame: Frame) -> None:
+        del frame
+        self._channel.send("greeting", machine=kind_of_machine(), host=os.uname().nodename)
+
+    def _submit(self, frame: Frame) -> None:
+        """Start a run, or say what is to come first; then the same is asked again."""
+        asked = accept.read(frame.body)
+        lack = accept.lacking(asked, self._site)
+        if not (lack.blobs or lack.entries):
+            run = accept.accept(asked, self._site)
+            self._channel.send("launched", directory=str(run.path), claimed=run.has(Claim))
+            return
+        inbox = accept.inbox(asked, lack, self._site)
+        self._channel.send("lack", blobs=[wanted(inbox, sha256, None) for sha256 in lack.blobs], entries=lack.entries)
+        while True:
+            frame = self._channel.receive()
+            if frame.kind != "blobs":
+                inbox.sync()
+                self._channel.put_back([frame])
+                return
+            try:
+                inbox.take(frame)
+            except IntegrityError as error:
+                self._channel.send("refused", error="IntegrityError", message=error.message, hint=error.hint)
+                raise Cut from None  # what still comes belongs to what was refused
+            except MlrunError as error:
+                self._channel.send("refused", error="StoreError", message=error.message, hint=error.hint)
+                raise Cut from None
+
+    def _look(self, frame: Frame) -> None:
+        """Say what runs are doing; one that never came, and never will, is taken so that it cannot come late."""
+        from runner.worker.state import look
+
+        states = []
+        for identity, given_up in frame.head["runs"]:
+            run = self._site.run(identity)
+            known = run.path.is_dir()
+            if known:
+                states.append({"run": identity, **said(look(run))})
+            else:
+                if given_up:
+                    run.path.mkdir(mode=0o700, parents=True)
+                    accept.bar(run)
+                states.append({"run": identity, "state": None, "outcome": None})
+        self._channel.send("states", states=states)
+
+    def _follow(self, frame: Frame) -> None:
+        Follow(self._channel, self._site.run(frame.head["run"]), frame.head["offsets"]).until_ended()
+        if frame.head.get("results") and self._site.run(frame.head["run"]).has(Outcome):
+            self._results(frame)
+
+    def _cancel(self, frame: Frame) -> None:
+        from runner.worker.execution.cancel import cancel
+
+        run = self._site.run(frame.head["run"])
+        if not run.path.is_dir():
+            raise unknown(run)
+        state = cancel(run, frame.head["signal"], frame.head.get("by", ""))
+        self._channel.send("cancelled", state=state.name)
+
+    def _results(self, frame: Frame) -> None:
+        run = self._site.run(frame.head["run"])
+        if not run.has(Outcome):
+            raise unknown(run)
+        found, inline = results.results(run, self._site.objects)
+        self._channel.send("results", inline, found=encode(found))
+
+    def _send(self, frame: Frame) -> None:
+        """Send the items asked for, each from an offset on."""
+        from runner.worker.remote.blobs import send
+
+        run = self._site.run(frame.head["run"])
+        items = decode(results.Results, frame.head["items"], "what is asked for").items
+        blobs = (
+            results.blob(item, run, self._site.objects, offset) for item, offset in zip(items, frame.head["offsets"])
+        )
+        send(self._channel, blobs)
+        self._channel.send("sent")
+
+
+def _refuse(frame: Frame) -> None:
+    message = f"the other end asks for {frame.kind!r}, which is not known here"
+    raise MlrunError(message, hint="both ends have to be of the same version")

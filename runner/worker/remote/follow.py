@@ -1,0 +1,91 @@
+"""Tells the near end what a run says and prints, by offsets, until it has ended; a beat now and then shows life."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.errors import BackendError
+from runner.worker.codec import encode
+from runner.worker.facts import Outcome
+from runner.worker.remote.frames import Channel
+from runner.worker.rundir import RunDirectory
+from runner.worker.state import UNREACHABLE, State, look
+from runner.worker.tools import reap
+
+BEAT = 5.0  # seconds between two signs of life
+_BLOCK = 1 << 18
+_SOONEST, _LATEST = 0.002, 0.1  # seconds between two looks at the files
+_LOOK = 0.5  # seconds between two looks at the processes
+
+
+class Follow:
+    """A run's growing files, and how far they have been told."""
+
+    def __init__(self, channel: Channel, run: RunDirectory, offsets: Mapping[str, int]) -> None:
+        """Begin where the near end left off."""
+        self._channel, self._run = channel, run
+        paths = {"progress": run.progress, "stdout": run.stdout, "stderr": run.stderr}
+        self._files = {name: (path, offsets.get(name, 0)) for name, path in paths.items()}
+        self._beat = time.monotonic()
+
+    def until_ended(self) -> None:
+        """Tell all until the run has ended, and then how."""
+        if not self._run.path.exists():
+            raise unknown(self._run)
+        quiet = looked = time.monotonic()
+        while not self._run.has(Outcome):
+            now = time.monotonic()
+            if self._tell():
+                quiet = now
+            if now - looked > _LOOK:
+                looked = now
+                reap()
+                state = look(self._run)
+                if state.ended or state.name == UNREACHABLE:
+                    break
+            if now - self._beat > BEAT:
+                self._send("beat")
+            time.sleep(min(max(_SOONEST, (now - quiet) / 10), _LATEST))
+        while self._tell():
+            pass
+        self._channel.send("ended", **said(look(self._run)))
+
+    def _tell(self) -> bool:
+        """Tell at most one block of each file; whether there was any."""
+        found = False
+        for name, (path, offset) in self._files.items():
+            data = _block(path, offset)
+            if data:
+                self._send("piece", data, file=name, offset=offset)
+                self._files[name] = (path, offset + len(data))
+                found = True
+        return found
+
+    def _send(self, kind: str, body: bytes = b"", **head: object) -> None:
+        self._channel.send(kind, body, **head)
+        self._beat = time.monotonic()
+
+
+def said(state: State) -> "dict[str, Any]":
+    """Return a state as a frame's head has it."""
+    return {"state": state.name, "outcome": encode(state.outcome)}
+
+
+def unknown(run: RunDirectory) -> BackendError:
+    """Return what is said of a run that is not here."""
+    return BackendError(f"the run {run.id} is not on {os.uname().nodename}", hint="it was removed there, or never came")
+
+
+def _block(path: Path, offset: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.pread(descriptor, _BLOCK, offset)
+    finally:
+        os.close(descriptor)

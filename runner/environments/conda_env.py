@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runner.environments.document import Document, Text, read
@@ -11,7 +12,8 @@ from runner.errors import ProjectError
 from runner.worker.environment import versions
 from runner.worker.values import dataclass
 
-_PACKAGE = re.compile(r"^(?:[\w./-]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<version>[=<>!~ ].*)?$")
+_PACKAGE = re.compile(r"^(?:(?P<channel>[^\s\[]+)::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<version>[=<>!~ \[].*)?$")
+_KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 _BUILD = ("pip", "setuptools", "wheel")
 _PYTHON = "python"
 
@@ -21,34 +23,56 @@ class CondaEnv:
     """What a conda.yaml says."""
 
     file: str
-    channels: tuple[str, ...]
-    packages: tuple[str, ...]  # as written, python among them
+    channels: tuple[str, ...]  # as written
+    packages: tuple[Text, ...]  # python among them
     pip: tuple[Line, ...]
-    python: str | None
-    build: tuple[Line, ...]  # pip, setuptools, wheel: what has the same name on a package index
+    variables: tuple[str, ...]  # NAME=VALUE, to set for the command
     warnings: tuple[str, ...]
 
-    def dropped(self) -> tuple[str, ...]:
-        """Return the warning for what only conda can install."""
-        others = [text for text in self.packages if _name(text) not in (_PYTHON, *_BUILD)]
-        if not others:
-            return ()
-        return (f"{self.file}: only conda has these, and they are left out: {', '.join(others)}",)
+    @property
+    def python(self) -> str | None:
+        """Return the version of Python asked for, where a package index would understand it as well."""
+        version = next((_version(one.text) for one in self.packages if _name(one.text) == _PYTHON), None)
+        return version if version and versions.problem(version) is None else None
+
+    @property
+    def build(self) -> tuple[Line, ...]:
+        """Return pip, setuptools, wheel: what has the same name on a package index."""
+        return tuple(_build(self.file, one) for one in self.packages if _name(one.text) in _BUILD)
+
+    @property
+    def other_channels(self) -> tuple[str, ...]:
+        """Return the channels that only single packages name."""
+        return tuple(dict.fromkeys(channel for channel in map(_channel, self.packages) if channel))
+
+    def specifications(self, address: Callable[[str], str]) -> tuple[str, ...]:
+        """Return the packages as a solver reads them; ``address`` is what a channel's name stands for."""
+        found = []
+        for one in self.packages:
+            channel = _channel(one)
+            found.append(f"{address(channel)}{one.text[len(channel) :]}" if channel else one.text)
+        return tuple(found)
+
+    def for_virtualenv(self) -> tuple[str | None, tuple[str, ...]]:
+        """Return the Python that a virtual environment is to have, and what is not as it was written."""
+        version, warnings = _python(self.file, self.packages)
+        others = [one.text for one in self.packages if _name(one.text) not in (_PYTHON, *_BUILD)]
+        if others:
+            warnings.append(f"{self.file}: only conda has these, and they are left out: {', '.join(others)}")
+        return version, tuple(warnings)
 
 
 def read_conda_env(path: Path, name: str) -> CondaEnv:
     """Return what a conda.yaml says; ProjectError names file, line and key."""
     document = read(path, name)
     packages, pip = _dependencies(document)
-    python, warnings = _python(document, packages)
     return CondaEnv(
         file=name,
         channels=tuple(one.text for one in document.texts("channels")),
-        packages=tuple(one.text for one in packages),
+        packages=tuple(packages),
         pip=tuple(Line(one.text, f"{name}, line {one.line}") for one in pip),
-        python=python,
-        build=tuple(_build(name, one) for one in packages if _name(one.text) in _BUILD),
-        warnings=tuple(warnings),
+        variables=tuple(_variables(document)),
+        warnings=tuple(document.unknown(_KEYS)),
     )
 
 
@@ -68,16 +92,22 @@ def _dependencies(document: Document) -> tuple[list[Text], list[Text]]:
     return packages, pip
 
 
-def _python(document: Document, packages: list[Text]) -> tuple[str | None, list[str]]:
+def _variables(document: Document) -> Iterator[str]:
+    """Yield the variables that conda would set: `variables:`, a mapping of names to texts."""
+    for name, value in document.mapping("variables").items():
+        yield f"{name}={value.text}"
+
+
+def _python(file: str, packages: tuple[Text, ...]) -> tuple[str | None, list[str]]:
     found = next((one for one in packages if _name(one.text) == _PYTHON), None)
     if found is None:
-        return None, [f"{document.file} names no python; mlrun's own version is used"]
+        return None, [f"{file} names no python; mlrun's own version is used"]
     version = _version(found.text)
     if version is None:
-        return None, [f"{document.file}, line {found.line}: python has no version; mlrun's own is used"]
+        return None, [f"{file}, line {found.line}: python has no version; mlrun's own is used"]
     problem = versions.problem(version)
     if problem is not None:
-        message = f"{document.file}, line {found.line}: {problem}"
+        message = f"{file}, line {found.line}: {problem}"
         raise ProjectError(message, hint="write `python=3.11`")
     return version, []
 
@@ -91,6 +121,11 @@ def _build(file: str, one: Text) -> Line:
 def _name(text: str) -> str:
     match = _PACKAGE.match(text)
     return match.group("name").lower() if match else text
+
+
+def _channel(one: Text) -> str:
+    match = _PACKAGE.match(one.text)
+    return (match.group("channel") or "") if match else ""
 
 
 def _version(text: str) -> str | None:

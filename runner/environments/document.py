@@ -74,6 +74,16 @@ class Document:
             else:
                 raise self.wrong(key, "an item is empty or a list of its own", line=item.start_mark.line + 1)
 
+    def mapping(self, key: str) -> dict[str, Text]:
+        """Return a mapping of names to scalars, empty where it is not there."""
+        node = self.nodes.get(key)
+        if node is None or node.tag == _NULL:
+            return {}
+        if node.id != "mapping":
+            raise self.wrong(key, f"a mapping is expected, not a {_KINDS[node.id]}", hint="write `NAME: value`")
+        inner = _document(self.file, node)
+        return {name: inner.text(name) or Text("", inner.lines[name]) for name in inner.nodes}
+
     def unknown(self, known: Sequence[str]) -> list[str]:
         """Return a warning for each key that means nothing here."""
         meant = f"means nothing here and is ignored; known are {', '.join(known)}"

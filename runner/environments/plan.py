@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 
 from runner.environments.choice import Choice
+from runner.environments.conda_channels import addresses, channels, without_login
 from runner.environments.conda_env import read_conda_env
 from runner.environments.installer import configured, merged
 from runner.environments.python_env import read_python_env
 from runner.environments.requirements import Gathered, Line, gather, spec_file
 from runner.errors import FormatError, ProjectError, UsageError
 from runner.worker.environment import versions
+from runner.worker.environment.conda.logins import VARIABLE as LOGINS
 from runner.worker.environment.toml import Table, loads
 from runner.worker.spec import EnvironmentSpec, SpecFile
 from runner.worker.values import dataclass
@@ -91,11 +94,27 @@ def _python_env(project: Path, name: str, manager: str | None, environ: Mapping[
 def _conda_env(project: Path, name: str, manager: str | None, environ: Mapping[str, str]) -> Planned:
     found = read_conda_env(project / name, name)
     if manager in ("virtualenv", "uv"):
-        warnings = [*found.warnings, *found.dropped()]
-        return _with_lists(project, name, found.python, found.build, found.pip, environ, warnings)
+        python, warnings = found.for_virtualenv()
+        return _with_lists(project, name, python, found.build, found.pip, environ, (*found.warnings, *warnings))
     gathered = gather(project, found.pip, environ)
     gathered.files = {name: spec_file(project, project / name), **gathered.files}
-    spec = EnvironmentSpec("conda", name, python=found.python, channels=found.channels, packages=found.packages)
+    meant = channels(found.channels, project, environ, extra=found.other_channels)
+    if meant.logins:
+        gathered.installer[LOGINS] = json.dumps(meant.logins)
+
+    def address(name: str) -> str:
+        return without_login(addresses(name, meant.condarc, project, environ)[0])[0]
+
+    spec = EnvironmentSpec(
+        "conda",
+        name,
+        python=found.python,
+        manager=manager,
+        channels=meant.urls,
+        channel_priority=meant.priority,
+        packages=found.specifications(address),
+        variables=found.variables,
+    )
     return _planned(spec, gathered, environ, warnings=found.warnings)
 
 

@@ -21,7 +21,6 @@ from runner.project.parameters import Resolved, resolve
 from runner.sources.fetch import Source, fetch
 from runner.sources.snapshot import SIZE_CAP, Captured, take
 from runner.store.store import Store
-from runner.worker.environment.kinds import refuse_unsupported
 from runner.worker.facts import SourceFacts
 from runner.worker.globs import expand
 from runner.worker.hashing import StatCache
@@ -55,7 +54,6 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             source.project, planning.choice_of(project, entry), manager=ask.env_manager, caller_environ=os.environ
         )
         environment = contained(environment, ask)
-        refuse_unsupported(environment.spec)
         captured = _captured(ask, entry, source, store)
         spec = planning.plan(project, entry, resolved, captured.snapshot, environment.spec)
         in_place = source.in_place and not ask.isolated

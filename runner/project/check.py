@@ -180,12 +180,10 @@ def _environments(project: Project) -> Iterator[Finding]:
 
 
 def _unsupported(project: Project, environment: EnvironmentSpec) -> Iterator[Finding]:
-    """A project is no worse for what this version, or this machine, cannot run: a warning."""
+    """A project is no worse for what this machine cannot run: a warning."""
     from runner.worker.containers.engines import find
-    from runner.worker.environment.kinds import refuse_unsupported
 
     try:
-        refuse_unsupported(environment)
         if environment.kind == "container":
             find("", os.environ)
     except EnvironmentBuildError as error:

@@ -99,8 +99,9 @@ class EnvironmentSpec:
     requirements: tuple[str, ...] = ()  # requirement lines and options, in their order; paths relative to the project
     build_requirements: tuple[str, ...] = ()  # installed before the others: build_dependencies
     manager: Optional[str] = None  # virtualenv or uv makes the environment; None: virtualenv where there is one
-    channels: tuple[str, ...] = ()  # conda
-    packages: tuple[str, ...] = ()  # conda
+    channels: tuple[str, ...] = ()  # conda: addresses, without credentials
+    channel_priority: Optional[str] = None  # conda: strict, flexible, disabled
+    packages: tuple[str, ...] = ()  # conda: match specifications, as the solver reads them
     image: Optional[str] = None  # container
     volumes: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()  # NAME: copied from the caller; NAME=value

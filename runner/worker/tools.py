@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -55,9 +56,11 @@ def stream(
     cwd: Optional[os.PathLike[str]] = None,
     env: Optional[Mapping[str, str]] = None,
     new_session: bool = False,
+    stdin: Optional[bytes] = None,
 ) -> Finished:
     """Run a program and hand each line of its output to ``say`` as it comes; both streams count as one.
 
+    What ``stdin`` gives it has to be read before it answers; its input closes with its output, or when we are gone.
     In a session of its own a program has no terminal: it cannot wait for a password there.
     """
     lines: list[str] = []
@@ -65,7 +68,7 @@ def stream(
         argv,
         cwd=cwd,
         env=env,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -74,6 +77,10 @@ def stream(
     ) as process:
         assert process.stdout is not None
         try:
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):  # it ended without reading: its output says why
+                    process.stdin.write((stdin or b"").decode())
+                    process.stdin.flush()
             for line in process.stdout:  # as text, so that a lone carriage return ends a line as well
                 lines.append(line)
                 say(line.rstrip())

@@ -108,16 +108,6 @@ def test_a_package_that_cannot_be_had_fails_the_run_in_preparation(mlrun: Mlrun,
     assert (record["run"]["status"], record["result"]["reason"]) == ("failed", "prepare")
 
 
-def test_conda_is_refused_in_one_line(mlrun: Mlrun, project: Project):
-    project.write("MLproject", "conda_env: conda.yaml\nentry_points:\n  main: {command: 'python -V'}\n")
-    project.write("conda.yaml", "dependencies: [python=3.11, numpy, {pip: []}]\n")
-    said = mlrun("run", project.path)
-    assert said.code == 125
-    assert "conda" in said.err
-    assert "--env-manager virtualenv" in said.err
-    assert mlrun("list", "--json").json["runs"] == []
-
-
 def test_a_running_command_holds_its_environment(mlrun: Mlrun, tool: Project, home: Path):
     tool.write("MLproject", "entry_points:\n  main: {command: 'echo ready; sleep 60; python -c \"import tool\"'}\n")
     run = mlrun("run", tool.path, "--detach").ok().out.strip()

@@ -36,8 +36,8 @@ def build(site: Site, interpreter: Interpreter, taken: Taken, prefix: Path) -> B
     lock = site.objects.read(taken.known.lock)
     named = [one for one in pylock.read(lock) if one.directory is None]
     built_by = _make(site, interpreter, prefix)
-    _install(site, lock, prefix)
-    _install_locals(site, taken.known.locals, prefix)
+    install(site, lock, prefix)
+    install_locals(site, taken.known.locals, prefix)
     found = _checked(site, prefix, {one.name for one in named})
     packages = installed.packages(prefix, named)
     environment = InstalledEnvironment(
@@ -52,7 +52,7 @@ def build(site: Site, interpreter: Interpreter, taken: Taken, prefix: Path) -> B
         built_by=built_by,
         installed_by=site.uv.version,
         variables={"VIRTUAL_ENV": str(prefix)},
-        gaps=tuple(_gaps(packages, named)),
+        gaps=tuple(gaps(packages, named)),
     )
     return Built(environment, {one.name: one.digest for one in found})
 
@@ -97,7 +97,8 @@ def _virtualenv(site: Site, interpreter: Interpreter, prefix: Path) -> Finished:
     return call([site.placement.python, "-m", "virtualenv", *words, prefix], cwd=site.scratch, env=environ)
 
 
-def _install(site: Site, lock: bytes, prefix: Path) -> None:
+def install(site: Site, lock: bytes, prefix: Path) -> None:
+    """Have uv install what a pylock.toml names into an environment."""
     text = pylock.installable(lock, site.project)
     if not text:
         return
@@ -125,7 +126,8 @@ def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[installed.Co
     return installed.contents(prefix)
 
 
-def _install_locals(site: Site, locals_: "tuple[Local, ...]", prefix: Path) -> None:
+def install_locals(site: Site, locals_: "tuple[Local, ...]", prefix: Path) -> None:
+    """Install the projects of the user's own, which no lock can name, after all else."""
     if not locals_:
         return
     site.say(f"installing {', '.join(one.name for one in locals_)} from the project")
@@ -196,7 +198,8 @@ def _creator(prefix: Path, name: str) -> str:
     return name
 
 
-def _gaps(packages: "tuple[Package, ...]", named: "list[pylock.Locked]") -> Iterator[Gap]:
+def gaps(packages: "tuple[Package, ...]", named: "list[pylock.Locked]") -> Iterator[Gap]:
+    """Return what no lock holds: the tools that build a distribution from its source."""
     wheels = {artifact.sha256 for one in named for artifact in one.artifacts if artifact.file.endswith(".whl")}
     locked = {one.name for one in named}
     for one in packages:

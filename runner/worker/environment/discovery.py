@@ -54,6 +54,10 @@ class Search:
         found = self._newest(wanted.python) or self._install(wanted.python, wanted.source)
         return Found(found)
 
+    def alike(self, version: str) -> Optional[Interpreter]:
+        """Return an interpreter of a version's series, else any that is here: for what only asks about a version."""
+        return self._newest(".".join(version.split(".")[:2])) or self.default()
+
     def default(self) -> Optional[Interpreter]:
         """Return the interpreter mlrun runs with, else the first on PATH."""
         if self.own is not None:

@@ -10,7 +10,6 @@ from typing import Optional
 from runner.errors import FormatError
 from runner.worker.codec import decode
 from runner.worker.environment import locking, shelf
-from runner.worker.environment.kinds import refuse_unsupported
 from runner.worker.environment.locking import Known, Taken
 from runner.worker.environment.nearness import Nearest
 from runner.worker.environment.prepare import key_of, nearest_to, requested, search
@@ -39,19 +38,23 @@ class Explanation:
 
 def explain(site: Site) -> Explanation:
     """Return what a run would get; EnvironmentBuildError where it would get none."""
-    refuse_unsupported(site.wanted)
     if site.wanted.kind == "host":
         return Explanation(
             HOST, "--env-manager local takes this machine's own Python: nothing is built, nothing reused"
         )
+    if site.wanted.kind == "conda":
+        from runner.worker.environment.conda import locking as conda
+
+        lock = conda.known(site)
+        return _unlocked(site, None, conda.asked(site)) if lock is None else _locked(site, None, lock)
     interpreter = search(site).find(requested(site)).interpreter
     taken = locking.known(site, interpreter)
     if taken is None:
-        return _unlocked(site, interpreter)
+        return _unlocked(site, interpreter, locking.asked(site, interpreter))
     return _locked(site, interpreter, taken)
 
 
-def _locked(site: Site, interpreter: Interpreter, taken: Taken) -> Explanation:
+def _locked(site: Site, interpreter: Optional[Interpreter], taken: Taken) -> Explanation:
     key = key_of(site, interpreter, taken)
     marker, fault = shelf.look(Slot(site.cache / "envs" / key))
     nearest = None
@@ -71,9 +74,9 @@ def _notes(taken: Taken) -> Iterator[str]:
         yield f"a copy of {', '.join(copies)} is installed: any edit of the project makes another environment"
 
 
-def _unlocked(site: Site, interpreter: Interpreter) -> Explanation:
-    why = "no lock is known for these requirements with this interpreter: a run would resolve them"
-    asked, best = locking.asked(site, interpreter), None
+def _unlocked(site: Site, interpreter: Optional[Interpreter], asked: Mapping[str, str]) -> Explanation:
+    with_it = " with this interpreter" if interpreter else ""
+    why, best = f"no lock is known for these requirements{with_it}: a run would resolve them", None
     for path in entries(site.cache / "locks"):
         known = _read(path) if path.suffix == ".json" else None
         if known is not None and known.asked:

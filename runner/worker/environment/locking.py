@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 from runner.errors import EnvironmentBuildError, FormatError, IntegrityError, StoreError
 from runner.worker.codec import decode, encode
@@ -24,7 +24,7 @@ from runner.worker.values import dataclass
 
 PROJECT_LOCK = "pylock.mlrun.toml"
 _HEADER = b"# mlrun-lock: "
-_SECRET = ("_USERNAME", "_PASSWORD", "_TOKEN")
+_SECRET = ("_USERNAME", "_PASSWORD", "_TOKEN", "_LOGINS")
 _SPOKEN = (  # options whose values may be kept, and told, once user and password are out of them
     *("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "MLRUN_NO_INDEX"),
     *("UV_INDEX_STRATEGY", "UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_RESOLUTION", "UV_TORCH_BACKEND"),
@@ -85,8 +85,7 @@ def known(site: Site, interpreter: Interpreter) -> Optional[Taken]:
         data, where = _read_project_file(site.project / "pylock.toml"), "pylock.toml"
     if data is not None:
         return Taken(_known_of(site, site.objects.add(data), interpreter, where), "project")
-    remembered = None if site.placement.upgrade else _recall(site, _place_of(site, interpreter))
-    return None if remembered is None else Taken(remembered, "cache")
+    return remembered(site, asked(site, interpreter))
 
 
 def own_lock(site: Site, interpreter: Interpreter) -> Optional[bytes]:
@@ -169,40 +168,57 @@ def resolve(site: Site, interpreter: Interpreter, preferred: Optional[Path] = No
 
 
 def _resolved(site: Site, interpreter: Interpreter) -> Taken:
-    """Resolve a lock, once however many ask at a time, and remember it."""
-    path = _place_of(site, interpreter)
-    with locked(path.with_suffix(".lock"), lambda: site.say("waiting for another run that resolves the same")):
-        found = None if site.placement.upgrade else _recall(site, path)
-        if found is not None:
-            return Taken(found, "cache")
+    def solve() -> Known:
         data = resolve(site, interpreter)
-        found = replace(_digested(site.objects.add(data), data, interpreter), asked=asked(site, interpreter))
-        rewrite(path, canonical(encode(found)))
-        return Taken(found, "resolved")
+        return _digested(site.objects.add(data), data, interpreter)
+
+    return resolved(site, asked(site, interpreter), solve)
+
+
+def remembered(site: Site, parts: "dict[str, str]") -> Optional[Taken]:
+    """Return the lock that an earlier run resolved for a question, None where there is none, or a new one is wanted."""
+    found = None if site.placement.upgrade else _recall(site, _place_of(site, parts))
+    return None if found is None else Taken(found, "cache")
+
+
+def resolved(site: Site, parts: "dict[str, str]", solve: Callable[[], Known]) -> Taken:
+    """Resolve a lock, once however many ask at a time, and remember it."""
+    path = _place_of(site, parts)
+    with locked(path.with_suffix(".lock"), lambda: site.say("waiting for another run that resolves the same")):
+        found = remembered(site, parts)
+        if found is not None:
+            return found
+        known = replace(solve(), asked=parts)
+        rewrite(path, canonical(encode(known)))
+        return Taken(known, "resolved")
 
 
 def asked(site: Site, interpreter: Interpreter) -> dict[str, str]:
     """Return the question that a lock answers, part by part; nothing in it can be a credential."""
-    parts = {
+    return {
+        **common(site),
         "interpreter": sha256_of(canonical(encode(replace(interpreter, path="")))),
         "python": interpreter.version,
-        "source": site.wanted.source,
         "version asked for": site.wanted.python or "",
-        "dependencies": "\n".join(site.wanted.requirements),
         "build_dependencies": "\n".join(site.wanted.build_requirements),
     }
+
+
+def common(site: Site) -> dict[str, str]:
+    """Return the parts of a question that every kind of environment has."""
+    parts = {"source": site.wanted.source, "dependencies": "\n".join(site.wanted.requirements)}
     parts.update({f"file {file.path}": file.sha256 for file in site.wanted.files})
     parts.update({name: redacted(site.installer[name]) for name in _SPOKEN if name in site.installer})
     return parts
 
 
-def _place_of(site: Site, interpreter: Interpreter) -> Path:
+def _place_of(site: Site, parts: "dict[str, str]") -> Path:
     options = {
         name: redacted(value)
         for name, value in site.installer.items()
         if name.startswith(("UV_", "MLRUN_")) and not name.endswith(_SECRET)
     }
-    question: Json = {"parts": dict(asked(site, interpreter)), "options": dict(options)}
+    question: Json = {"parts": dict(parts), "options": dict(options)}
     return site.cache / "locks" / f"{sha256_of(canonical(question))}.json"
 
 
@@ -215,14 +231,24 @@ def _recall(site: Site, path: Path) -> Optional[Known]:
 
 def _known_of(site: Site, lock: str, interpreter: Interpreter, where: str = "the lock") -> Known:
     """Return what a given lock means for an interpreter; a long lock takes a while to read, so that is kept."""
-    question = sha256_of(canonical({"lock": lock, "interpreter": encode(replace(interpreter, path=""))}))
-    path = site.cache / "locks" / f"{question}.json"
+    question: Json = {"lock": lock, "interpreter": encode(replace(interpreter, path=""))}
+    return understood(site, question, lambda: _digested(lock, bytes_of(site, lock), interpreter, where))
+
+
+def bytes_of(site: Site, lock: str) -> bytes:
+    """Return a lock out of the store."""
+    try:
+        return site.objects.read(lock)
+    except IntegrityError as error:
+        raise EnvironmentBuildError(f"the pinned lock cannot be used: {error.message}", hint=error.hint) from error
+
+
+def understood(site: Site, question: Json, read: Callable[[], Known]) -> Known:
+    """Return what a given lock means, read once: it can be long."""
+    path = site.cache / "locks" / f"{sha256_of(canonical(question))}.json"
     found = _recall(site, path)
     if found is None:
-        try:
-            found = _digested(lock, site.objects.read(lock), interpreter, where)
-        except IntegrityError as error:
-            raise EnvironmentBuildError(f"the pinned lock cannot be used: {error.message}", hint=error.hint) from error
+        found = read()
         with contextlib.suppress(OSError, StoreError):
             path.parent.mkdir(parents=True, exist_ok=True)
             rewrite(path, canonical(encode(found)))

@@ -54,7 +54,8 @@ def of_lock(interpreter: Interpreter, locked: "tuple[Locked, ...]", made_of: Map
 def of_installed(environment: InstalledEnvironment, made_of: Mapping[str, str]) -> Recipe:
     """Return what an environment was made of; what seeds it is in no lock."""
     found = {normalised(one.name): Package(one.version, frozenset(one.sha256)) for one in environment.packages}
-    return Recipe(environment.interpreter, {name: one for name, one in found.items() if one.archives}, made_of)
+    interpreter = None if environment.kind == "conda" else environment.interpreter  # conda's is one of its packages
+    return Recipe(interpreter, {name: one for name, one in found.items() if one.archives}, made_of)
 
 
 def nearest(wanted: Recipe, cache: Path, key: str = "", kind: str = "virtualenv") -> Optional[Nearest]:

@@ -13,7 +13,6 @@ from runner.errors import StoreError
 from runner.worker.codec import encode
 from runner.worker.environment import discovery, locking, pylock, shelf, versions
 from runner.worker.environment.interpreters import Interpreters, same
-from runner.worker.environment.kinds import refuse_unsupported
 from runner.worker.environment.locking import Taken
 from runner.worker.environment.site import Site
 from runner.worker.facts import Gap, InstalledEnvironment, Placement
@@ -47,7 +46,6 @@ def prepare(
     """
     began = time.monotonic()
     site = Site(spec, placement, objects, project, say, scratch, installer)
-    refuse_unsupported(spec.environment)
     environment = _kinds()[spec.environment.kind](site)
     return replace(environment, seconds=round(time.monotonic() - began, 3))
 
@@ -81,7 +79,7 @@ def prepare_lock(  # noqa: PLR0913
 
 
 def _kinds() -> Mapping[str, Callable[[Site], InstalledEnvironment]]:
-    return {"virtualenv": _virtualenv, "container": _container, "host": _host}
+    return {"virtualenv": _virtualenv, "conda": _conda, "container": _container, "host": _host}
 
 
 def _container(site: Site) -> InstalledEnvironment:
@@ -94,28 +92,43 @@ def _virtualenv(site: Site) -> InstalledEnvironment:
     found = search(site).find(requested(site))
     interpreter = found.interpreter
     taken = locking.take(site, interpreter)
-    root = _root(site, taken, key_of(site, interpreter, taken))
+    key = key_of(site, interpreter, taken)
+    environment = _shelved(site, taken, key, _order(site, interpreter, taken, key))
+    return replace(environment, interpreter=interpreter, gaps=(*found.gaps, *environment.gaps))
+
+
+def _conda(site: Site) -> InstalledEnvironment:
+    from runner.worker.environment.conda import locking as conda
+
+    taken = conda.take(site)
+    key = key_of(site, None, taken)
+    environment = _shelved(site, taken, key, _order(site, None, taken, key))
+    own = dict(text.partition("=")[::2] for text in site.wanted.variables)
+    return replace(environment, variables={**environment.variables, **own})
+
+
+def _shelved(site: Site, taken: Taken, key: str, order: shelf.Order) -> InstalledEnvironment:
+    """Take an environment of the cache, built where it is not there."""
+    root = _root(site, taken, key)
     try:
         site.scratch.mkdir(parents=True, exist_ok=True)
-        environment = shelf.take(root, _order(site, interpreter, taken, root.name), site.say)
+        environment = shelf.take(root, order, site.say)
     except OSError as error:
         message = f"cannot build an environment in {root}: {error.strerror}"
         raise StoreError(
             message, hint="free some space, or point MLRUN_CACHE at a directory you can write to"
         ) from error
-    return replace(
-        environment,
-        interpreter=interpreter,
-        lock=taken.known.lock,
-        lock_origin=taken.origin,
-        gaps=(*found.gaps, *environment.gaps),
-    )
+    return replace(environment, lock=taken.known.lock, lock_origin=taken.origin)
 
 
-def _order(site: Site, interpreter: Interpreter, taken: Taken, key: str) -> shelf.Order:
+def _order(site: Site, interpreter: Optional[Interpreter], taken: Taken, key: str) -> shelf.Order:
     made_of = _made_of(site, taken)
 
     def build_at(prefix: Path) -> Built:
+        if interpreter is None:
+            from runner.worker.environment.conda import build as conda
+
+            return conda.build(site, taken, prefix)
         from runner.worker.environment.build import build  # a warm run builds nothing
 
         return build(site, interpreter, taken, prefix)
@@ -128,12 +141,16 @@ def _order(site: Site, interpreter: Interpreter, taken: Taken, key: str) -> shel
     return shelf.Order(build_at, why, made_of)
 
 
-def nearest_to(site: Site, interpreter: Interpreter, taken: Taken, key: str) -> Optional[Nearest]:
+def nearest_to(site: Site, interpreter: Optional[Interpreter], taken: Taken, key: str) -> Optional[Nearest]:
     """Return what of the cache is nearest to an environment that is not there."""
     from runner.worker.environment import nearness
 
-    locked = pylock.read(site.objects.read(taken.known.lock))
-    return nearness.nearest(nearness.of_lock(interpreter, locked, _made_of(site, taken)), site.cache, key)
+    data, made_of = site.objects.read(taken.known.lock), _made_of(site, taken)
+    if interpreter is None:
+        from runner.worker.environment.conda.lockfile import recipe_of
+
+        return nearness.nearest(recipe_of(data, made_of), site.cache, key, "conda")
+    return nearness.nearest(nearness.of_lock(interpreter, pylock.read(data), made_of), site.cache, key)
 
 
 def search(site: Site) -> discovery.Search:
@@ -156,10 +173,13 @@ def requested(site: Site) -> EnvironmentSpec:
     return wanted
 
 
-def key_of(site: Site, interpreter: Interpreter, taken: Taken) -> str:
-    """Return the key of an environment: what it is made of, and nothing of what was written to ask for it."""
+def key_of(site: Site, interpreter: Optional[Interpreter], taken: Taken) -> str:
+    """Return the key of an environment: what it is made of, and nothing of what was written to ask for it.
+
+    A conda environment has its interpreter among its archives.
+    """
     deciding: dict[str, Json] = {
-        "interpreter": encode(replace(interpreter, path="")),
+        "interpreter": encode(interpreter and replace(interpreter, path="")),
         "artifacts": taken.known.artifacts,
         **_made_of(site, taken),
     }
@@ -168,7 +188,7 @@ def key_of(site: Site, interpreter: Interpreter, taken: Taken) -> str:
 
 def _made_of(site: Site, taken: Taken) -> dict[str, str]:
     """Return what besides interpreter and archives makes an environment what it is."""
-    made_of = {"maker": "uv" if site.wanted.manager == "uv" else "virtualenv"}
+    made_of = {"maker": "uv" if site.wanted.manager == "uv" else site.wanted.kind}
     if "CS_GNU_LIBC_VERSION" in os.confstr_names:
         made_of["libc"] = os.confstr("CS_GNU_LIBC_VERSION") or ""
     if taken.known.locals:

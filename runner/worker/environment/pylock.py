@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 from urllib.parse import unquote, urlsplit
 
 from runner.errors import EnvironmentBuildError, FormatError
@@ -87,21 +87,25 @@ def portable(data: bytes, project: Path) -> bytes:
 
 def installable(data: bytes, project: Path) -> bytes:
     """Return a lock as uv installs it: without local projects, paths absolute. Nothing left: empty bytes."""
+    data = only(data, lambda one: one.directory is None)
+
+    def absolute(match: re.Match[bytes]) -> bytes:
+        path = os.fsdecode(match.group(2) or match.group(3) or b"")
+        return match.group(1) + b'"' + os.fsencode(os.path.normpath(project / path)) + b'"'
+
+    return _PATH.sub(absolute, data)
+
+
+def only(data: bytes, wanted: Callable[[Locked], bool]) -> bytes:
+    """Return a lock that names only what is wanted. Nothing left: empty bytes."""
     starts = [match.start() for match in _BLOCK.finditer(data)]
     if not starts:
         return b"" if not read(data) else data
     tail = _TAIL.search(data, starts[-1] + len(b"[[packages]]"))
     ends = [*starts[1:], tail.start() if tail else len(data)]
     blocks = [data[start:end] for start, end in zip(starts, ends)]
-    remote = [block for block in blocks if read(b'lock-version = "1.0"\n' + block)[0].directory is None]
-    if not remote:
-        return b""
-
-    def absolute(match: re.Match[bytes]) -> bytes:
-        path = os.fsdecode(match.group(2) or match.group(3) or b"")
-        return match.group(1) + b'"' + os.fsencode(os.path.normpath(project / path)) + b'"'
-
-    return data[: starts[0]] + b"".join(_PATH.sub(absolute, block) for block in remote) + data[ends[-1] :]
+    kept = [block for block in blocks if wanted(read(b'lock-version = "1.0"\n' + block)[0])]
+    return data[: starts[0]] + b"".join(kept) + data[ends[-1] :] if kept else b""
 
 
 def possible(package: Locked, interpreter: Interpreter) -> tuple[Artifact, ...]:

@@ -132,6 +132,7 @@ def _reused(slot: Slot, marker: Marker) -> InstalledEnvironment:
 
 
 def _expect(environment: InstalledEnvironment) -> None:
-    if environment.prefix and not os.path.exists(os.path.join(environment.bin, "python")):
+    sign = os.path.join(environment.bin, "python") if environment.interpreter else environment.prefix
+    if environment.prefix and not os.path.exists(sign):
         message = f"the environment was removed since it was prepared: {environment.prefix}"
         raise EnvironmentBuildError(message, hint="run it again")

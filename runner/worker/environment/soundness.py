@@ -35,6 +35,10 @@ class Look(Protocol):
 
 def look_of(kind: str) -> Look:
     """Return how the files of a kind of environment are looked at."""
+    if kind == "conda":
+        from runner.worker.environment.conda import installed as conda
+
+        return conda
     return _LOOKS.get(kind, installed)
 
 

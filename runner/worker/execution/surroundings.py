@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Optional
 
 from runner.worker.execution import kin
@@ -39,7 +40,13 @@ def surround(
     environ = {} if installed.container is not None else _callers(installed, mlrun)
     environ.setdefault(b"PYTHONUNBUFFERED", b"1")
     environ.setdefault(b"PYTHONHASHSEED", b"0")
-    for variables in (installed.variables, spec.environ, secrets):
+    environ.update({_bytes(name): _bytes(value) for name, value in installed.variables.items()})
+    if installed.kind == "conda":
+        from runner.worker.environment.conda.activation import activate
+
+        environ.pop(b"VIRTUAL_ENV", None)  # of the caller: conda's environments are none
+        environ = activate(environ, Path(installed.prefix))
+    for variables in (spec.environ, secrets):
         environ.update({_bytes(name): _bytes(value) for name, value in variables.items()})
     environ[b"MLRUN_RUN_ID"] = _bytes(run.id)
     environ[b"MLRUN_RUN_DIR"] = _bytes(str(run.path))

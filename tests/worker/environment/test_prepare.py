@@ -205,12 +205,6 @@ print(environment.reused, len(started))
     assert done.stdout.split() == ["True", "0"]
 
 
-def test_conda_is_refused_in_one_line(host: Host) -> None:
-    with pytest.raises(EnvironmentBuildError, match="conda environments are not supported yet") as caught:
-        host.prepare(kind="conda")
-    assert "--env-manager virtualenv" in caught.value.hint
-
-
 def test_a_container_needs_an_engine(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(host.root))
     with pytest.raises(EnvironmentBuildError, match="there is no container engine on this host") as caught:

@@ -1,0 +1,1 @@
+"""conda environments without conda: a lock of archives with hashes, solved and installed by py-rattler."""

@@ -1,0 +1,136 @@
+"""The archives of conda packages: fetched once, kept by their hash, and hashed before each use."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable, Optional
+from urllib.parse import unquote, urlsplit
+
+_CHUNK = 1 << 20
+_AT_ONCE = 8  # downloads
+
+Json = Any
+Say = Callable[[str], None]
+
+
+class RefusalError(Exception):
+    """What ends a request: its kind tells the worker what to advise."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.kind = kind
+
+
+async def hash_what_has_no_hash(packages: "list[Json]", cache: Path, say: Say) -> None:
+    """An old channel names an md5 or nothing: what it sends now is what the lock pins."""
+    for one in packages:
+        if not one["sha256"]:
+            say(f"{one['name']}: the channel names no sha256, what it sends now is taken")
+            aside = cache / f".{os.getpid()}.{file_of(one)}"
+            try:
+                one["sha256"], md5 = await _download(one["url"], aside)
+                if one["md5"] and md5 != one["md5"]:
+                    raise RefusalError(_mismatch(one, f"md5 {one['md5']}", md5), kind="hash")
+                _keep(aside, _place(one, cache))
+            finally:
+                aside.unlink(missing_ok=True)
+
+
+async def fetched(packages: "list[Json]", cache: Path, say: Say) -> "list[Path]":
+    """Return the archive of each package: of the cache where its hash is right, else fetched, and hashed."""
+    places = [_place(one, cache) for one in packages]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        digests = list(pool.map(_sha256_of, places))
+    missing = [(one, path) for one, path, found in zip(packages, places, digests) if found != one["sha256"]]
+    remote = sum(not one["url"].startswith("file:") for one, _ in missing)
+    if remote:
+        size = sum(one["size"] or 0 for one, _ in missing)
+        say(f"fetching {remote} conda package{'s' if remote > 1 else ''} ({size / 1e6:.1f} MB)")
+    gate = asyncio.Semaphore(_AT_ONCE)
+    await asyncio.gather(*(_fetch(one, path, gate) for one, path in missing))
+    return places
+
+
+async def _fetch(one: Json, path: Path, gate: asyncio.Semaphore) -> None:
+    async with gate:
+        aside = path.with_name(f".{os.getpid()}.{path.name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            sha256, _ = await _download(one["url"], aside)
+            if sha256 != one["sha256"]:
+                raise RefusalError(_mismatch(one, f"sha256 {one['sha256']}", sha256), kind="hash")
+            _keep(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+async def _download(url: str, path: Path) -> "tuple[str, str]":
+    """Fetch an archive and return its sha256 and its md5; local ones are copied, so that what is hashed is used."""
+    from rattler.package_streaming import download_to_path
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if url.startswith("file:"):
+        return await asyncio.to_thread(_copy, Path(unquote(urlsplit(url).path)), path)
+    await download_to_path(client(), url, path)
+    return await asyncio.to_thread(_copy, path, None)
+
+
+def _copy(source: Path, target: Optional[Path]) -> "tuple[str, str]":
+    if not source.is_file():
+        raise RefusalError(f"{source} is not there", kind="gone")
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with open(source, "rb") as reading, open(target or os.devnull, "wb") as writing:
+        while True:
+            data = reading.read(_CHUNK)
+            if not data:
+                break
+            sha256.update(data)
+            md5.update(data)
+            writing.write(data)
+    return sha256.hexdigest(), md5.hexdigest()
+
+
+def _sha256_of(path: Path) -> str:
+    try:
+        with open(path, "rb") as stream:
+            digest = hashlib.sha256()
+            for data in iter(lambda: stream.read(_CHUNK), b""):
+                digest.update(data)
+            return digest.hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def _place(one: Json, cache: Path) -> Path:
+    return Path(cache, "archives", one["sha256"], file_of(one))
+
+
+def _keep(aside: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(aside, path)
+
+
+def _mismatch(one: Json, wanted: str, found: str) -> str:
+    return f"{file_of(one)} is not the archive that was locked: {wanted} is wanted, {one['url']} has {found}"
+
+
+def file_of(one: Json) -> str:
+    """Return the name of a package's archive."""
+    return unquote(urlsplit(one["url"]).path.rpartition("/")[2])
+
+
+def channel_of(one: Json) -> str:
+    """Return the address of the channel a package is from."""
+    return str(one["url"]).rpartition("/")[0].rpartition("/")[0] + "/"
+
+
+def client() -> Any:
+    """Return what speaks to channels, with the user's logins."""
+    import rattler
+
+    return rattler.Client.default_client()

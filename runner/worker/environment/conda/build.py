@@ -1,0 +1,75 @@
+"""Builds a conda environment at a path: the channels' packages as the lock names them, then what pip adds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Optional
+
+from runner.worker.codec import encode
+from runner.worker.environment import build as wheels
+from runner.worker.environment.build import Built
+from runner.worker.environment.conda import installed, lockfile, rattler
+from runner.worker.environment.interpreters import Interpreters
+from runner.worker.environment.locking import Taken, bytes_of
+from runner.worker.environment.site import Site
+from runner.worker.facts import Gap, InstalledEnvironment
+from runner.worker.hashing import digest_of_directory
+from runner.worker.spec import Interpreter
+
+
+def build(site: Site, taken: Taken, prefix: Path) -> Built:
+    """Build at ``prefix``, for good: packages have their prefix written into them."""
+    lock = lockfile.read(bytes_of(site, taken.known.lock))
+    answer = rattler.ask(
+        site,
+        "install",
+        prefix=str(prefix),
+        scratch=f"{prefix}.extracted",
+        platform=lock.platform,
+        packages=[encode(one) for one in lock.packages],
+    )
+    pip = [one for one in lock.pip_packages if one.directory is None]
+    if pip:
+        wheels.install(site, lock.pip.encode(), prefix)
+    wheels.install_locals(site, taken.known.locals, prefix)
+    digests = {one.name: one.digest for one in installed.contents(prefix, read=False)}
+    packages = installed.packages(prefix, lock.packages, pip)
+    tool = f"{rattler.NAME} {rattler.VERSION}"
+    environment = InstalledEnvironment(
+        kind="conda",
+        prefix=str(prefix),
+        bin=str(prefix / "bin"),
+        interpreter=_interpreter(site, prefix),
+        lock=taken.known.lock,
+        lock_origin=taken.origin,
+        packages=packages,
+        installed_digest=digest_of_directory(digests.items()),
+        built_by=tool,
+        installed_by=f"{tool}, {site.uv.version}" if lock.pip else tool,
+        variables={
+            "CONDA_PREFIX": str(prefix),
+            "CONDA_DEFAULT_ENV": str(prefix),
+            "CONDA_SHLVL": "1",
+        },
+        gaps=(*wheels.gaps(packages, pip), *_gaps(answer["scripts"])),
+    )
+    return Built(environment, digests)
+
+
+def _interpreter(site: Site, prefix: Path) -> Optional[Interpreter]:
+    """Return who the environment's Python is, by the bytes that were published: the prefix is written into these."""
+    path = prefix / "bin" / "python"
+    found = Interpreters(site.cache, os.environ).identify(path) if path.exists() else None
+    published = installed.published(prefix, path) if found else None
+    return replace(found, sha256=published) if found and published else found
+
+
+def _gaps(scripts: "list[str]") -> Iterator[Gap]:
+    for name in scripts:
+        yield Gap(
+            f"environment.packages.{name}",
+            "a script of the package ran when it was installed; no lock holds what it did",
+        )

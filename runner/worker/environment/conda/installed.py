@@ -1,0 +1,132 @@
+"""What stands in a conda environment: the files that conda-meta lists, and the distributions that pip has added."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+from runner.worker.environment import installed as distributions
+from runner.worker.environment.conda.lockfile import CondaPackage
+from runner.worker.environment.installed import Content
+from runner.worker.environment.pylock import normalised
+from runner.worker.facts import Package
+from runner.worker.hashing import sha256_of_file
+
+top_level = distributions.top_level
+
+# What no run reads, or not as bytes: a quick look leaves these out, and a whole one does not.
+_IDLE = (".pyc", ".pyi", ".pxd", ".h", ".hpp", ".a", ".md", ".rst", ".txt", ".html", ".png", ".svg", ".pc", ".cmake")
+_IDLE_PLACES = ("include/", "share/", "man/", "ssl/")
+_MISSING = ""
+
+
+class File(NamedTuple):
+    """A file of a package, as conda-meta lists it."""
+
+    path: str  # relative to the prefix
+    size: Optional[int]  # bytes; None where the prefix was written into it
+    published: str  # sha256 in the archive, "" for a link
+    here: str  # sha256 with this prefix in it
+    is_link: bool  # its target is a file of its own, and listed
+
+
+def watched(prefix: Path) -> bytes:
+    """Return the paths a quick look goes over, NUL between."""
+    listed = {os.fsencode(file.path) for _, files in _packages(prefix) for file in files if _is_read(file.path)}
+    added = {path for path in distributions.watched(prefix).split(b"\0") if path and path != b"pyvenv.cfg"}
+    lists = {os.fsencode(f"conda-meta/{path.name}") for path in prefix.glob("conda-meta/*.json")}
+    base = os.fsencode(prefix)
+    return b"\0".join(sorted(path for path in {*listed, *added, *lists} if os.path.lexists(os.path.join(base, path))))
+
+
+def contents(prefix: Path, names: Optional[Collection[str]] = None, *, read: bool = True) -> tuple[Content, ...]:
+    """Read every file of the packages and of pip's distributions, or of those named; a file whole is as published.
+
+    Without ``read``, which is for what was extracted a moment ago from archives that were hashed, a file counts as it
+    is listed where it is there in its size. What pip has added is called `NAME (pip)`.
+    """
+    found = [
+        Content(name, tuple(_content(prefix, file, read) for file in files))
+        for name, files in _packages(prefix)
+        if names is None or name in names
+    ]
+    added = {name for name in _added(prefix) if names is None or f"{name} (pip)" in names}
+    found += [replace(one, name=f"{one.name} (pip)") for one in distributions.contents(prefix, added)]
+    return tuple(found)
+
+
+def packages(prefix: Path, conda: Iterable[CondaPackage], pip: "Collection[Any]") -> tuple[Package, ...]:
+    """Return the record's packages: those of channels, then those that pip has added."""
+    added = _added(prefix)
+    return (
+        *(Package(one.name, one.version, (one.sha256,), one.url) for one in conda),
+        *(one for one in distributions.packages(prefix, pip) if normalised(one.name) in added),
+    )
+
+
+def published(prefix: Path, path: Path) -> Optional[str]:
+    """Return the sha256 that a file has in its archive, where the prefix is not yet written into it."""
+    wanted = os.path.relpath(os.path.realpath(path), os.path.realpath(prefix))
+    files = (file for _, found in _packages(prefix) for file in found if not file.is_link)
+    return next((file.published for file in files if file.path == wanted), None)
+
+
+def _packages(prefix: Path) -> Iterator[tuple[str, tuple[File, ...]]]:
+    for path in sorted(prefix.glob("conda-meta/*.json")):
+        try:
+            meta = json.loads(path.read_bytes())
+            paths = meta["paths_data"]["paths"]
+            yield str(meta["name"]), tuple(_file(one) for one in paths if not one["_path"].endswith(".pyc"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            yield f"{path.name} is damaged", ()
+
+
+def _file(one: Any) -> File:
+    published = one.get("sha256") or ""
+    here = one.get("sha256_in_prefix") or published
+    size = one.get("size_in_bytes") if here == published else None
+    return File(one["_path"], size, published, here, one.get("path_type") == "softlink")
+
+
+def _content(prefix: Path, file: File, read: bool) -> distributions.File:
+    whole = not read and _looks_whole(prefix, file)
+    return distributions.File(file.path, file.published if whole else _state_of(prefix, file), file.published)
+
+
+def _looks_whole(prefix: Path, file: File) -> bool:
+    try:
+        status = os.lstat(prefix / file.path)
+    except OSError:
+        return False
+    return file.is_link or file.size is None or status.st_size == file.size
+
+
+def _state_of(prefix: Path, file: File) -> str:
+    """Return the file's digest as it was published, where it is as it was installed; else its own."""
+    path = prefix / file.path
+    try:
+        if file.is_link:
+            os.readlink(path)
+            return file.published
+        now = sha256_of_file(path)
+    except OSError:
+        return _MISSING
+    return file.published if now == file.here else now
+
+
+def _added(prefix: Path) -> set[str]:
+    """Return the distributions that no package of a channel brought: pip's."""
+    listed = {file.path for _, files in _packages(prefix) for file in files}
+    return {
+        normalised(one.name)
+        for one in distributions.distributions(prefix)
+        if f"{os.path.relpath(one.info, prefix)}/METADATA" not in listed
+    }
+
+
+def _is_read(path: str) -> bool:
+    return not (path.endswith(_IDLE) or path.startswith(_IDLE_PLACES) or "/tests/" in path or "/test/" in path)

@@ -10,6 +10,7 @@ import click
 
 from runner.cli.options import assignment, common, tag_assignment
 from runner.cli.session import Session
+from runner.cli.sub_runs import list_rows
 from runner.cli.table import table
 from runner.cli.when import ago, duration, moment
 from runner.errors import UsageError
@@ -39,6 +40,8 @@ _PLAIN = (
     "rerun_of",
     "parent",
     "spec_digest",
+    "sub_run_count",
+    "sub_runs",
 )
 _STATUSES = (
     *("planned", "submitted", "preparing", "running", "orphaned", "unreachable"),
@@ -113,7 +116,10 @@ def list_runs(session: Session, /, **options: Any) -> None:
     elif options["as_csv"]:
         _print_csv(columns, rows)
     elif rows:
-        cells = [[_cell(summary, status, column) for column in columns] for summary, status in rows]
+        cells = []
+        for summary, status in rows:
+            cells.append([_cell(summary, status, column) for column in columns])
+            cells += list_rows(summary.sub_runs, summary.sub_run_count, columns)
         click.echo(table(columns, cells, _paint))
         if limit == len(rows) and not options["limit"]:
             session.say(f"the newest {limit}; --all shows every run")
@@ -215,5 +221,5 @@ def _print_csv(columns: tuple[str, ...], rows: list[tuple[Summary, str]]) -> Non
         for column in columns:
             group, _, name = column.partition(".")
             value = values[group].get(name) if name else values[group]
-            cells.append(json.dumps(value) if isinstance(value, dict) else value)
+            cells.append(json.dumps(value) if isinstance(value, dict | list | tuple) else value)
         table.writerow(cells)

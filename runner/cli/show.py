@@ -9,6 +9,7 @@ import click
 
 from runner.cli.options import common, run_argument
 from runner.cli.session import Session, printable
+from runner.cli.sub_runs import sub_run_rows
 from runner.cli.when import ago, amount, duration
 
 _MOST = 8  # files of one kind, before the rest is counted
@@ -70,8 +71,11 @@ def _logged(tracking: Any) -> Iterator[Line]:
         tags = {name: value for name, value in tracking["tags"].items() if not name.startswith("mlflow.")}
         yield from _pairs("logged tags", [(name, value, "") for name, value in tags.items()])
         yield from _pairs("models", [(item["name"], item["path"], item["status"]) for item in tracking["models"]])
-        if tracking["children"]:
-            yield "sub-runs", f"{len(tracking['children'])}, under children/ of the run directory"
+        data = tracking.get("datasets", [])
+        yield from _pairs(
+            "datasets", [(item["name"], f"{item['digest']}  {item['source']}", item["context"]) for item in data]
+        )
+        yield from _pairs("sub-runs", sub_run_rows(tracking["children"], _MOST))
 
 
 def _run(record: Any) -> Iterator[Line]:

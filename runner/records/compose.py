@@ -10,7 +10,7 @@ from runner.records.basics import Digest, digest, uri
 from runner.records.clean import clean_argv, clean_text
 from runner.records.evidence import Evidence, gather, said
 from runner.records.gaps import clock_set_back, explain_missing
-from runner.records.metrics import read_metrics
+from runner.records.metrics import MOST_POINTS_ALTOGETHER, read_metrics
 from runner.records.model import Record, Relations, Run, Tool, Why
 from runner.records.results import Input, Log, Output, Result
 from runner.records.tracking import read_tracking
@@ -36,7 +36,8 @@ def compose(run: RunDirectory, store: Store, state: State | None = None) -> Reco
     facts, gaps = gather(run, state.outcome)
     inputs, more = _inputs(facts, store)
     metrics, metric_gaps = read_metrics(run.metrics)
-    tracking, tracking_gaps = read_tracking(run)
+    room = MOST_POINTS_ALTOGETHER - sum(len(series.points) for series in metrics.series)
+    tracking, tracking_gaps = read_tracking(run, ended=state.ended, room=room)
     parts: dict[str, Any] = {
         "run": _run(run, facts, state),
         "code": composed_setting.code(facts),

@@ -71,8 +71,11 @@ class _Series:
         )
 
 
-def read_metrics(path: Path) -> tuple[Metrics, tuple[Gap, ...]]:
-    """Return what a metrics file holds; lines that are no metrics are left out, and a gap says so."""
+def read_metrics(path: Path, room: int | None = None) -> tuple[Metrics, tuple[Gap, ...]]:
+    """Return what a metrics file holds; lines that are no metrics are left out, and a gap says so.
+
+    ``room``: how many points the record has left for it.
+    """
     series: dict[str, _Series] = {}
     wrong: list[int] = []
     digest, size, line_number = hashlib.sha256(), 0, 0
@@ -90,12 +93,12 @@ def read_metrics(path: Path) -> tuple[Metrics, tuple[Gap, ...]]:
         return Metrics(), ()
     except OSError as error:
         return Metrics(), (Gap("metrics", f"{path.name} cannot be read: {error.strerror}"),)
-    finished = _finish(series)
+    finished = _finish(series, MOST_POINTS_ALTOGETHER if room is None else room)
     return Metrics(finished, size, Digest(digest.hexdigest())), (*_gaps(path, wrong), *_left_out(finished))
 
 
-def _finish(series: dict[str, _Series]) -> tuple[Series, ...]:
-    finished, room = [], MOST_POINTS_ALTOGETHER
+def _finish(series: dict[str, _Series], room: int) -> tuple[Series, ...]:
+    finished = []
     for each in series.values():
         finished.append(each.finish(room))
         room -= len(finished[-1].points)

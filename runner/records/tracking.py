@@ -1,19 +1,27 @@
-"""What a run's command logged through MLflow's client, apart from metrics: parameters, tags, sub-runs, models."""
+"""What a run's command logged through MLflow's client, apart from metrics: parameters, tags, sub-runs, models, data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from runner.records.clean import clean_text
+from runner.records.metrics import MOST_POINTS_ALTOGETHER, read_metrics
+from runner.records.results import Metrics
+from runner.worker.clock import stamp
 from runner.worker.facts import Gap
 from runner.worker.rundir import RunDirectory
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
-    from runner.worker.tracking.track import Model
+    from runner.worker.tracking.track import Model, Track
+
+_UNFINISHED = "unfinished"  # of a sub-run whose end was never said, after the end of the run
+_PARENT = "mlflow.parentRunId"
+_LONGEST_SOURCE = 4096  # characters of a dataset's source: an inline one may hold all of its data
 
 
 @dataclass(frozen=True)
@@ -27,28 +35,105 @@ class LoggedModel:
 
 
 @dataclass(frozen=True)
+class LoggedDataset:
+    """A dataset that the command said it reads, in MLflow's words; the digest is MLflow's own."""
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    context: str = ""  # training, evaluation, ...
+
+
+@dataclass(frozen=True)
+class SubRun:
+    """A run that the client made by itself. Its artifacts are outputs of the run."""
+
+    id: str
+    name: str = ""
+    status: str = ""  # running, finished, failed, killed, scheduled, unfinished
+    started: str | None = None
+    ended: str | None = None
+    parent: str | None = None  # the sub-run that it is nested in; none: the run itself
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Metrics = Metrics()
+    models: tuple[LoggedModel, ...] = ()
+    datasets: tuple[LoggedDataset, ...] = ()
+
+
+@dataclass(frozen=True)
 class Tracking:
-    """What was logged. Metrics are with the others, artifacts lie in the run directory."""
+    """What was logged. Metrics and artifacts are with the others."""
 
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    children: tuple[str, ...] = ()  # sub-runs that the client made, by their ids
+    children: tuple[SubRun, ...] = ()  # in the order in which they were made
     models: tuple[LoggedModel, ...] = ()
+    datasets: tuple[LoggedDataset, ...] = ()
 
 
-def read_tracking(run: RunDirectory) -> tuple[Tracking | None, tuple[Gap, ...]]:
-    """Return what was logged, None where nothing was; a gap where it cannot be read."""
+def read_tracking(
+    run: RunDirectory, *, ended: bool = True, room: int = MOST_POINTS_ALTOGETHER
+) -> tuple[Tracking | None, tuple[Gap, ...]]:
+    """Return what was logged, None where nothing was; a gap where it cannot be read.
+
+    ``room``: how many points of metrics the record has left for its sub-runs.
+    """
+    gaps: list[Gap] = []
     try:
-        children = tuple(sorted(path.name for path in run.children.iterdir())) if run.children.exists() else ()
-        if not children and not run.tracking.exists():
+        names = sorted(path.name for path in run.children.iterdir()) if run.children.exists() else []
+        if not names and not run.tracking.exists():
             return None, ()
-        from runner.worker.tracking.track import Beginning, Track
-
-        track = Track(run.path, Beginning(run.id, "", "", 0, {}, {}))
+        track = _replay(run.path, run.id)
+        children = []
+        for name in names:
+            child = _child(run.path, run.children / name, ended, room, gaps)
+            room -= sum(len(series.points) for series in child.metrics.series)
+            children.append(child)
     except OSError as error:
         return None, (Gap("tracking", f"{run.tracking.name} cannot be read: {error.strerror}"),)
-    models = tuple(_model(run.path, model) for model in track.models.values() if not model.deleted)
-    return Tracking(track.params, track.tags, children, models), ()
+    models, datasets = _models(run.path, track), _datasets(track)
+    return Tracking(track.params, track.tags, tuple(children), models, datasets), tuple(gaps)
+
+
+def _replay(directory: Path, identity: str) -> Track:
+    from runner.worker.tracking.track import Beginning, Track
+
+    return Track(directory, Beginning(identity, "", "", 0, {}, {}))
+
+
+def _child(run: Path, directory: Path, ended: bool, room: int, gaps: list[Gap]) -> SubRun:
+    track = _replay(directory, directory.name)
+    info = track.info
+    metrics, more = read_metrics(directory / "metrics.jsonl", room)
+    gaps += (Gap("tracking", f"sub-run {directory.name}: {gap.reason}") for gap in more)
+    status = str(info["status"]).lower()
+    parent = track.tags.get(_PARENT)
+    return SubRun(
+        id=directory.name,
+        name=str(info["run_name"]),
+        status=_UNFINISHED if ended and status == "running" else status,
+        started=_moment(info.get("start_time")),
+        ended=_moment(info.get("end_time")),
+        parent=parent if parent is not None and parent != run.name.replace("-", "") else None,
+        params=track.params,
+        tags=track.tags,
+        metrics=metrics,
+        models=_models(run, track),
+        datasets=_datasets(track),
+    )
+
+
+def _moment(milliseconds: object) -> str | None:
+    try:
+        return stamp(milliseconds / 1000) if isinstance(milliseconds, int) and milliseconds > 0 else None
+    except (ValueError, OverflowError, OSError):  # a client may say anything
+        return None
+
+
+def _models(run: Path, track: Track) -> tuple[LoggedModel, ...]:
+    return tuple(_model(run, model) for model in track.models.values() if not model.deleted)
 
 
 def _model(directory: Path, model: Model) -> LoggedModel:
@@ -58,4 +143,20 @@ def _model(directory: Path, model: Model) -> LoggedModel:
     path = unquote(place[len(inside) :]) if place.startswith(inside) else place
     return LoggedModel(
         model.id, info.get("name", ""), path, info.get("status", "").replace("LOGGED_MODEL_", "").lower()
+    )
+
+
+def _datasets(track: Track) -> tuple[LoggedDataset, ...]:
+    return tuple(_dataset(each) for each in track.datasets)
+
+
+def _dataset(said: Mapping[str, Any]) -> LoggedDataset:
+    words = {name: value for name, value in said["dataset"].items() if isinstance(value, str)}
+    tags = {tag.get("key"): tag.get("value") for tag in said.get("tags") or [] if isinstance(tag, dict)}
+    return LoggedDataset(
+        name=words.get("name", ""),
+        digest=words.get("digest", ""),
+        source_type=words.get("source_type", ""),
+        source=clean_text(words.get("source", ""))[:_LONGEST_SOURCE],
+        context=str(tags.get("mlflow.data.context") or ""),
     )

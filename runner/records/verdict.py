@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from runner.errors import UsageError
+from runner.records.basics import BASES
 from runner.records.metrics import amount
 from runner.records.mlmodel import same_model
 from runner.records.model import Record
-from runner.records.results import Output, Series
+from runner.records.results import Metrics, Output, Series
 from runner.records.seal import parse
+from runner.records.sub_runs import by_place, sub_runs
 from runner.worker.files import Json
 from runner.worker.objects import Objects
 from runner.worker.state import KILLED, LOST
@@ -125,7 +127,8 @@ def _found(before: Record, after: Record, tolerances: Mapping[str, Tolerance], o
     findings = _Findings()
     _compare_results(before, after, findings)
     _compare_outputs(before, after, objects, findings)
-    _compare_metrics(before, after, tolerances, findings)
+    _compare_metrics(("", before.metrics), ("", after.metrics), tolerances, findings)
+    _compare_sub_runs(before, after, tolerances, findings)
     return findings
 
 
@@ -166,9 +169,9 @@ def compared_outputs(first: Record, second: Record) -> tuple[dict[str, Output], 
     """Return what is compared of two runs: what was logged, and what was declared; else the observed outputs too."""
     declared = any(output.basis == "declared" for record in (first, second) for output in record.outputs)
     basis = "declared" if declared else "observed"
+    bases = ("declared", "logged") if declared else BASES
     old, new = (
-        {output.path: output for output in record.outputs if not declared or output.basis in ("declared", "logged")}
-        for record in (first, second)
+        by_place([output for output in record.outputs if output.basis in bases], record) for record in (first, second)
     )
     return old, new, basis
 
@@ -199,41 +202,60 @@ def _shown(output: Output | None) -> str | None:
     return "not hashed" if output.digest is None else f"sha256 {output.digest.sha256[:12]}"
 
 
-def _compare_metrics(first: Record, second: Record, tolerances: Mapping[str, Tolerance], findings: _Findings) -> None:
+def _compare_sub_runs(first: Record, second: Record, tolerances: Mapping[str, Tolerance], findings: _Findings) -> None:
+    """Compare the runs that a client made, in the order in which it made them: their ids and names are chance."""
+    old, new = sub_runs(first), sub_runs(second)
+    if len(old) != len(new):
+        findings.differences.append(Difference("sub-runs", "number", str(len(old)), str(len(new))))
+    for number, (before, after) in enumerate(zip(old, new, strict=False), 1):
+        label = f"sub-run {number}: "
+        if before.status != after.status:
+            findings.differences.append(Difference("sub-runs", f"{label}status", before.status, after.status))
+        _compare_metrics((label, before.metrics), (label, after.metrics), tolerances, findings)
+
+
+def _compare_metrics(
+    before: tuple[str, Metrics], after: tuple[str, Metrics], tolerances: Mapping[str, Tolerance], findings: _Findings
+) -> None:
+    """Compare metrics, each by a label and what was logged."""
+    label = before[0]
     old, new = (
-        {series.name: series for series in record.metrics.series if not series.name.startswith(_MACHINE)}
-        for record in (first, second)
+        {series.name: series for series in metrics.series if not series.name.startswith(_MACHINE)}
+        for _, metrics in (before, after)
     )
     for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if before is None or after is None:
+        one, other = old.get(name), new.get(name)
+        if one is None or other is None:
             findings.compared += 1
-            note = "only the first run logged it" if after is None else "only the second run logged it"
-            findings.differences.append(Difference("metric", name, _last(before), _last(after), note))
+            note = "only the first run logged it" if other is None else "only the second run logged it"
+            findings.differences.append(Difference("metric", label + name, _last(one), _last(other), note))
         else:
-            _compare_series(before, after, _tolerance(name, tolerances), findings)
+            _compare_series((label, one, other), _tolerance(name, tolerances), findings)
 
 
-def _compare_series(before: Series, after: Series, tolerance: Tolerance | None, findings: _Findings) -> None:
+def _compare_series(pair: tuple[str, Series, Series], tolerance: Tolerance | None, findings: _Findings) -> None:
+    label, before, after = pair
+    name = label + before.name
     findings.compared += max(before.count, after.count)
     if before.digest == after.digest:
         return
     if before.count != after.count:
         note = f"{before.count} values, then {after.count}"
-        findings.differences.append(Difference("metric", before.name, _last(before), _last(after), note))
+        findings.differences.append(Difference("metric", name, _last(before), _last(after), note))
     elif before.points and after.points:
-        near, worst = _furthest(before, after, tolerance)
+        near, worst = _furthest(pair, tolerance)
         if worst is not None:
             (findings.within if near else findings.differences).append(worst)
     elif tolerance is None:
         note = "the values are too many for the records: their digests differ"
-        findings.differences.append(Difference("metric", before.name, _last(before), _last(after), note))
+        findings.differences.append(Difference("metric", name, _last(before), _last(after), note))
     else:
-        findings.reasons.append(f"the values of the metric {before.name} differ, and are too many for the records")
+        findings.reasons.append(f"the values of the metric {name} differ, and are too many for the records")
 
 
-def _furthest(before: Series, after: Series, tolerance: Tolerance | None) -> tuple[bool, Difference | None]:
+def _furthest(pair: tuple[str, Series, Series], tolerance: Tolerance | None) -> tuple[bool, Difference | None]:
     """Return whether all values are near enough, and the first pair that is not, else the first that differs at all."""
+    label, before, after = pair
     worst: tuple[bool, Difference] | None = None
     for old, new in zip(before.points, after.points, strict=True):
         a, b = amount(old.value), amount(new.value)
@@ -244,7 +266,7 @@ def _furthest(before: Series, after: Series, tolerance: Tolerance | None) -> tup
         if worst is None or (worst[0] and not near):
             steps = f"step {old.step}" if same_step else f"step {old.step}, then {new.step}"
             note = "" if old.step is None and same_step else steps
-            worst = near, Difference("metric", before.name, str(old.value), str(new.value), note)
+            worst = near, Difference("metric", label + before.name, str(old.value), str(new.value), note)
     return worst or (True, None)
 
 

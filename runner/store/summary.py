@@ -18,6 +18,7 @@ from runner.worker.values import dataclass
 
 DAMAGED = "damaged"  # its files cannot be read: it is listed, so that it can be looked at and removed
 FileRow = tuple[str, str]  # sha256, path
+_SUB_RUNS = 10  # of a run that lists are told of
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Summary:
     rerun_of: str | None = None
     parent: str | None = None
     sealed: bool = False
+    sub_runs: tuple[Mapping[str, Any], ...] = ()  # the first that a client made: id, name, status, params, metrics
+    sub_run_count: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -106,7 +109,14 @@ def of_record(record: Json) -> Summary:
         "parent": relations["parent"],
         "sealed": True,
     }
-    return decode(Summary, fields, "record.json")
+    children = (data.get("tracking") or {}).get("children", [])
+    few = tuple(_sub_run(child) for child in children[:_SUB_RUNS])
+    return replace(decode(Summary, fields, "record.json"), sub_runs=few, sub_run_count=len(children))
+
+
+def _sub_run(child: Any) -> Mapping[str, Any]:
+    metrics = {item["name"]: item["last"] for item in child["metrics"]["series"]}
+    return {**{name: child[name] for name in ("id", "name", "status", "params")}, "metrics": metrics}
 
 
 def _files(items: Any) -> tuple[FileRow, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runner.store.expression import Expression
 
-VERSION = 3
+VERSION = 4
 _NEAR = 2000  # runs that are looked at one by one for a condition, before all of its values are
 _LONG = 200  # bytes: of a longer value the index holds the digest, which is enough to find it
 
@@ -156,7 +156,7 @@ def _select(
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = f"SELECT r.summary FROM {rows} r {join} {where} ORDER BY {keys} LIMIT ?"  # noqa: S608
     found = database.execute(statement, (*more, *values, -1 if limit is None else limit))
-    return [Summary(**json.loads(row[0])) for row in found]
+    return [_summary(row[0]) for row in found]
 
 
 def touches(database: sqlite3.Connection, role: str, digests: Sequence[str]) -> dict[str, tuple[Touch, ...]]:
@@ -181,7 +181,12 @@ def digests_like(database: sqlite3.Connection, beginning: str, limit: int) -> li
 def summary_of(database: sqlite3.Connection, identity: str) -> Summary | None:
     """Return one run's summary."""
     row = database.execute("SELECT summary FROM run WHERE id = ?", (identity,)).fetchone()
-    return None if row is None else Summary(**json.loads(row[0]))
+    return None if row is None else _summary(row[0])
+
+
+def _summary(text: str) -> Summary:
+    data = json.loads(text)
+    return Summary(**{**data, "sub_runs": tuple(data.get("sub_runs", ()))})
 
 
 def ids(database: sqlite3.Connection) -> set[str]:

@@ -96,7 +96,8 @@ with mlflow.start_run() as run:
     mlrun("artifacts", "latest", "d", "-o", out).ok()
     assert json.loads((out / "artifacts" / "d" / "x.json").read_text()) == {"a": [1]}
     assert record["tracking"] == {
-        "params": kept(directory, "param"), "tags": kept(directory, "tag"), "children": [], "models": []
+        "params": kept(directory, "param"), "tags": kept(directory, "tag"), "children": [], "models": [],
+        "datasets": [],
     }  # fmt: skip
     shown = mlrun("show", "latest").ok().out
     assert "größe/tiefe" in shown
@@ -152,7 +153,8 @@ def test_sub_runs_lie_under_the_run(log, mlrun):
     directory, out = log(
         """
 with mlflow.start_run():
-    with mlflow.start_run(nested=True) as kid:
+    with mlflow.start_run(nested=True, run_name="kid") as kid:
+        mlflow.log_param("rate", 1)
         mlflow.log_metric("k", 1)
         mlflow.log_text("kid", "kid.txt")
 client = MlflowClient()
@@ -165,7 +167,20 @@ print(kid.info.run_id, other.info.run_id, client.get_run(other.info.run_id).info
     kid, other, status = out.split()
     assert status == "FAILED"
     assert {path.name for path in (directory / "children").iterdir()} == {kid, other}
-    assert mlrun.show()["tracking"]["children"] == sorted([kid, other])
+    first, second = mlrun.show()["tracking"]["children"]
+    assert ([first["id"], second["id"]], first["parent"]) == ([kid, other], None)
+    assert [(each["name"], each["status"]) for each in (first, second)] == [("kid", "finished"), ("by hand", "failed")]
+    assert [(s["name"], s["last"]) for s in second["metrics"]["series"]] == [("b", 2.0)]
+    shown = [line.split() for line in mlrun("show", "latest").ok().out.splitlines()]
+    assert ["sub-runs", "kid", "finished", "k=1", "(rate=1)"] in shown
+    assert ["by", "hand", "failed", "b=2"] in shown
+    listed = mlrun("list", "--columns", "id,status,name,metrics.k").ok().out.splitlines()
+    assert [line.split() for line in listed[2:]] == [
+        [kid[-8:], "finished", "kid", "1"], [other[-8:], "failed", "by", "hand", "-"],
+    ]  # fmt: skip
+    (run,) = mlrun("list", "--json").json["runs"]
+    assert (run["sub_run_count"], run["sub_runs"][0]["metrics"]) == (2, {"k": 1.0})
+    assert f"children/{kid}/artifacts/kid.txt" in mlrun("artifacts", "latest").out
     assert series(directory / "children" / kid) == {"k": [(0, 1.0)]}
     assert series(directory / "children" / other) == {"b": [(4, 2.0)]}
     assert (directory / "children" / kid / "artifacts" / "kid.txt").read_text() == "kid"

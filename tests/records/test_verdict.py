@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from runner.errors import UsageError
 from runner.records import metrics
 from runner.records.basics import Digest
+from runner.records.tracking import SubRun, Tracking
 from runner.records.verdict import Difference, Tolerance, compare, parse_tolerance
 from runner.worker.codec import encode
 from runner.worker.objects import Objects
@@ -66,6 +67,49 @@ def test_what_was_logged_always_counts():
     declared = (an_output("d"),)
     first, second = (replace(each, outputs=(*each.outputs, *declared)) for each in (first, second))
     assert [each.name for each in compare(first, second).differences] == ["artifacts/a"]
+
+
+def with_sub_runs(tmp_path, ids, scores=("1", "2"), artifact="x", status="finished"):
+    children = tuple(
+        SubRun(
+            identity, f"name-{identity}", status, metrics=metrics_of(tmp_path, f'{{"name": "score", "value": {score}}}')
+        )
+        for identity, score in zip(ids, scores, strict=False)
+    )
+    outputs = tuple(an_output(f"children/{child.id}/artifacts/a", artifact, basis="logged") for child in children)
+    return a_record(tracking=Tracking(children=children), outputs=outputs)
+
+
+def test_sub_runs_are_compared_in_their_order_whatever_their_ids(tmp_path):
+    first = with_sub_runs(tmp_path, "ab")
+    same = compare(first, with_sub_runs(tmp_path, "cd"))
+    assert (same.kind, same.compared, same.differences) == ("identical", 4, ())
+    other = compare(first, with_sub_runs(tmp_path, "cd", scores=("1", "3"), artifact="y"))
+    assert [(each.what, each.name, each.before, each.after) for each in other.differences if each.what == "metric"] == [
+        ("metric", "sub-run 2: score", "2.0", "3.0")
+    ]
+    assert [each.name for each in other.differences if each.what == "output"] == [
+        "children/1/artifacts/a",
+        "children/2/artifacts/a",
+    ]
+    tolerances = {"score": Tolerance(1)}
+    assert compare(first, with_sub_runs(tmp_path, "cd", scores=("1", "3")), tolerances).kind == "within-tolerance"
+    fewer = compare(first, with_sub_runs(tmp_path, "c"))
+    assert ("sub-runs", "number", "2", "1") in [
+        (each.what, each.name, each.before, each.after) for each in fewer.differences
+    ]
+    failed = compare(first, with_sub_runs(tmp_path, "cd", status="failed"))
+    assert {each.name for each in failed.differences} == {"sub-run 1: status", "sub-run 2: status"}
+
+
+def test_images_that_mlflow_names_by_their_time_are_compared_in_their_order():
+    def record(*names):
+        return a_record(outputs=tuple(an_output(f"artifacts/{n}.png", n[0], basis="logged") for n in names))
+
+    one, two = "a%step%1%timestamp%17%va64c130-5da3-43cc-9562-eeeb6b1731c6", "a%step%1%timestamp%19%b" + "0" * 7
+    two += "-0000-0000-0000-000000000000"
+    assert compare(record(one, two), record(one.replace("17", "18"), two)).kind == "identical"
+    assert compare(record(one, two), record(one)).kind == "different"
 
 
 def test_a_declared_output_that_one_run_did_not_make_is_different():

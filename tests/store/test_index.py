@@ -64,6 +64,8 @@ def test_a_summary_comes_back_as_it_went_in(store):
         metrics={"rmse": 0.25, "loss": "NaN"},
         why="because",
         spec_digest="0" * 64,
+        sub_runs=({"id": "1", "name": strange, "status": "finished", "params": {}, "metrics": {"m": 1.5}},),
+        sub_run_count=7,
     )
     run = a_run(store, id=summary.id)
     store.index.put(Row(summary))

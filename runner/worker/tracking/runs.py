@@ -29,9 +29,11 @@ class Runs:
         beginning = self._beginning()
         self.main = Track(directory.path, beginning)
         self._tracks = {self.main.id: self.main}
+        self._newest = 0  # when the last sub-run was made, in ns: the first half of its id
         for name in sorted(_names(str(directory.children))):
             if _ID.fullmatch(name):
                 self._tracks[name] = Track(directory.children / name, Beginning(name, "", "", 0, {}, {}))
+                self._newest = int(name[:16], 16)
 
     def __iter__(self) -> Iterator[Track]:
         """Return the runs, the run itself first."""
@@ -46,7 +48,7 @@ class Runs:
 
     def create(self, name: str, user: str, start: int, tags: Mapping[str, str]) -> Track:
         """Make a sub-run."""
-        run_id = uuid.uuid4().hex
+        run_id = self._next_id()
         path = self._directory.children / run_id
         try:
             path.mkdir(parents=True)
@@ -71,6 +73,11 @@ class Runs:
             if model is not None and not model.deleted:
                 return track, model
         raise absent(f"Logged model with id={model_id}")
+
+    def _next_id(self) -> str:
+        """Return an id that comes after all others: sub-runs of two runs are compared in the order of their making."""
+        self._newest = max(self._newest + 1, time.time_ns())
+        return f"{self._newest:016x}{uuid.uuid4().hex[:16]}"
 
     def _beginning(self) -> Beginning:
         run = self._directory

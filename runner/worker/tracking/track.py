@@ -53,7 +53,7 @@ class Track:
             "artifact_uri": self.artifacts.as_uri(),
             "lifecycle_stage": "active",
         }
-        self._datasets: dict[tuple[str, str], Json] = {}
+        self._datasets: dict[tuple[str, str], Any] = {}
         self._inputs: dict[str, Json] = {}  # models by id
         self._outputs: dict[tuple[str, int], Json] = {}
         for line, _ in self._lines.read():
@@ -92,6 +92,11 @@ class Track:
             seen[name] = value
 
     @property
+    def datasets(self) -> list[Any]:
+        """The datasets it reads, as MLflow's `DatasetInput`."""
+        return list(self._datasets.values())
+
+    @property
     def info(self) -> dict[str, Json]:
         """The run as MLflow's `RunInfo`."""
         return self._info
@@ -109,7 +114,7 @@ class Track:
                 "params": pairs(self.all_params()),
                 "tags": pairs(self.tags),
             },
-            "inputs": {"dataset_inputs": list(self._datasets.values()), "model_inputs": list(self._inputs.values())},
+            "inputs": {"dataset_inputs": self.datasets, "model_inputs": list(self._inputs.values())},
             "outputs": {"model_outputs": list(self._outputs.values())},
         }
 

@@ -27,6 +27,8 @@ from runner.cli.sink import TerminalSink
 def lock(session: Session, directory: Path, entry_point: str | None, env_manager: str | None, upgrade: bool) -> None:
     """Write pylock.mlrun.toml: every package with its hash. Commit it, and every run of the project uses it.
 
+    Of a project with docker_env it is image.mlrun.json: the image by its digest.
+
     \b
     Examples:
       mlrun lock
@@ -48,8 +50,12 @@ def lock(session: Session, directory: Path, entry_point: str | None, env_manager
                 "python": locked.python,
                 "platform": locked.platform,
                 "changed": locked.changed,
+                "image": locked.image,
             }
         )
     verb = "wrote" if locked.changed else "nothing new in"
+    if locked.image:
+        session.say(f"{verb} {locked.path}: the image {locked.image[:19]} on {locked.platform}")
+        return
     count = f"{locked.packages} package{'s' * (locked.packages != 1)}"
     session.say(f"{verb} {locked.path}: {count} for Python {locked.python} on {locked.platform}")

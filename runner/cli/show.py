@@ -123,7 +123,11 @@ def _environment(environment: Any) -> Iterator[Line]:
     interpreter = environment["interpreter"]
     python = f", {interpreter['implementation']} {interpreter['version']}" if interpreter else ""
     packages = f", {len(environment['packages'])} packages" if environment["packages"] else ""
-    yield "environment", f"{environment['kind']}{python}{packages}"
+    container = environment.get("container")
+    image = (
+        f" {environment['image']} (sha256:{container['id']['sha256'][:12]}), {container['engine']}" if container else ""
+    )
+    yield "environment", f"{environment['kind']}{image}{python}{packages}"
     if environment["lock"]:
         origin = f" ({environment['lock_origin']})" if environment["lock_origin"] else ""
         yield "", f"lock {environment['lock']['sha256'][:12]}{origin}, {environment['why'] or 'built'}"

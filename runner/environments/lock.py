@@ -8,28 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.environments.choice import Choice
+from runner.environments.locked import Locked, write
 from runner.environments.plan import plan
-from runner.errors import EnvironmentBuildError, ProjectError, StoreError
+from runner.errors import EnvironmentBuildError, ProjectError
 from runner.worker.environment import locking
 from runner.worker.environment.prepare import prepare_lock
 from runner.worker.facts import Placement
-from runner.worker.files import replace as rewrite
 from runner.worker.objects import Objects
-from runner.worker.values import dataclass
 
 _FOREIGN = ("uv.lock", "pylock.toml")
-
-
-@dataclass(frozen=True)
-class Locked:
-    """The lock that was written, or left because nothing has changed."""
-
-    path: Path
-    packages: int
-    python: str  # the version it is for
-    platform: str
-    changed: bool
-    warnings: tuple[str, ...] = ()
 
 
 def lock(  # noqa: PLR0913
@@ -48,7 +35,13 @@ def lock(  # noqa: PLR0913
     Versions of an earlier lock are kept where they still fit, unless ``upgrade``. ProjectError where the project has
     nothing to lock, or a lock of another tool; EnvironmentBuildError where it cannot be resolved.
     """
-    planned = plan(project, choice, manager=manager, caller_environ=caller_environ)
+    # What a container copies from the caller is asked for when it runs, not here.
+    environ = {**dict.fromkeys((name for name, _ in choice.variables), ""), **caller_environ}
+    planned = plan(project, choice, manager=manager, caller_environ=environ)
+    if planned.spec.kind == "container":
+        from runner.environments.image_lock import lock_image
+
+        return lock_image(project, planned.spec, placement=placement, objects=objects, say=say, upgrade=upgrade)
     _expect_lockable(planned.spec.kind, planned.spec.source)
     path = project / locking.PROJECT_LOCK
     before = path.read_bytes() if path.is_file() else None
@@ -69,7 +62,7 @@ def lock(  # noqa: PLR0913
             preferred=preferred,
         )
     if made.data != before:
-        _write(path, made.data)
+        write(path, made.data)
     interpreter = made.interpreter
     return Locked(path, made.packages, interpreter.version, interpreter.platform, made.data != before, planned.warnings)
 
@@ -91,10 +84,3 @@ def _is_sound(project: Path) -> bool:
     except EnvironmentBuildError:
         return False
     return True
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        rewrite(path, data, mode=0o644)
-    except StoreError as error:
-        raise ProjectError(error.message, hint="`mlrun lock` writes into the project: see that you may") from error

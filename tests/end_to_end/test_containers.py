@@ -1,5 +1,6 @@
 """Runs in containers, by a real podman: as without a container, and pinned by the image's digest."""
 
+import contextlib
 import json
 import os
 import signal
@@ -57,8 +58,9 @@ def test_a_command_runs_in_its_image_as_it_would_outside(
     assert "it's mine" not in (mlrun.directory() / "record.json").read_text()
     assert [output["path"] for output in record["outputs"]] == ["out.txt"]
     assert record["result"]["exit_code"] == 7
-    assert record["metrics"]["summary"][0]["name"] == "m" if "summary" in record["metrics"] else record["metrics"]
+    assert [series["name"] for series in record["metrics"]["series"]] == ["m"]
     assert podman.containers() == []
+    assert f"container {IMAGE} (sha256:{podman.image(IMAGE)[:12]}), podman" in mlrun("show", "latest").ok().out
 
 
 def test_a_rerun_takes_the_very_image_or_none(mlrun: Mlrun, project: Project, podman: Podman):
@@ -76,6 +78,154 @@ def test_a_rerun_takes_the_very_image_or_none(mlrun: Mlrun, project: Project, po
     assert "the image localhost/moving:1 as it was locked" in said.err
     assert "podman save" in said.err
     assert mlrun.show()["run"]["status"] == "failed"
+
+
+def test_a_locked_project_keeps_its_image(mlrun: Mlrun, project: Project, podman: Podman):
+    before = make_image(podman, "localhost/locked:1", "before")
+    contain(project, "cat /word", image="localhost/locked:1", more="  environment: [NOT_SET]\n")
+    said = mlrun("lock", project.path).ok()
+    lock = json.loads((project.path / "image.mlrun.json").read_text())
+    assert (lock["image"], lock["id"]) == ("localhost/locked:1", before)
+    assert f"the image sha256:{before[:12]}" in said.err
+    assert "nothing new" in mlrun("lock", project.path).ok().err
+    podman("tag", "localhost/locked:1", "localhost/locked-before:1")
+    make_image(podman, "localhost/locked:1", "after")
+    assert mlrun("run", project.path, NOT_SET="x").ok().out == "before\n"
+    assert mlrun.show()["environment"]["lock_origin"] == "project"
+    project.write("MLproject", (project.path / "MLproject").read_text().replace("locked:1", "locked:2"))
+    said = mlrun("run", project.path, NOT_SET="x")
+    assert said.code == 125
+    assert "image.mlrun.json is for the image localhost/locked:1" in said.err
+
+
+def test_no_value_is_on_a_command_line_or_with_the_engine(mlrun: Mlrun, project: Project, podman: Podman):
+    script = "test ${#TOKEN} = 12 && test ${#COPIED} = 6 && echo ready; sleep 300"
+    contain(project, script, more="  environment: [COPIED]\n", entry="    secrets: [TOKEN]\n")
+    run = mlrun("run", project.path, "--detach", TOKEN="s3cr3t value", COPIED="c0p1ed").ok().out.strip()
+    until(lambda: "ready" in mlrun("logs", run).out)
+    shown = podman("inspect", f"mlrun-{run}") + _command_lines()
+    for path in (Path(os.environ["MLRUN_HOME"]) / "runs" / run).rglob("*"):
+        shown += path.read_text(errors="replace") if path.is_file() else ""
+    mlrun("cancel", run).ok()
+    shown += (mlrun.directory(run) / "record.json").read_text()
+    assert "s3cr3t" not in shown
+    assert "c0p1ed" not in shown
+    assert "TOKEN" in shown
+
+
+def _command_lines() -> str:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return "\n".join(found)
+
+
+def test_an_image_is_built_from_the_snapshot(mlrun: Mlrun, project: Project, podman: Podman):
+    dockerfile = f"FROM {IMAGE}\nCOPY . /built/\nRUN echo cooked > /cooked\n"
+    project.write("Dockerfile", dockerfile)
+    project.write(".dockerignore", "private.txt\n")
+    for name in ("private.txt", "public.txt", "ignored.txt"):
+        project.write(name, name)
+    project.write(".gitignore", "ignored.txt\n")
+    contain(project, "cat /cooked; ls /built", image="mlrun-test-never-pulled")
+    project.commit()
+    said = mlrun("run", project.path, "--build-image").ok()
+    assert said.out.split() == ["cooked", "Dockerfile", "MLproject", "public.txt"]
+    record = mlrun.show()
+    assert record["environment"]["lock_origin"] == "built"
+    assert mlrun("run", project.path, "--build-image").ok().out == said.out
+    assert mlrun.show()["environment"]["why"] == "built before from the same source"
+    assert mlrun("rerun", "latest").ok().out == said.out
+    assert mlrun.show()["environment"]["lock_origin"] == "pinned"
+
+
+def test_without_a_dockerfile_the_project_is_put_upon_the_image(mlrun: Mlrun, project: Project, podman: Podman):
+    contain(project, "pwd; ls; cat /word")
+    said = mlrun("run", project.path, "--build-image").ok()
+    assert said.out == "/mlflow/projects/code\nMLproject\none\n"
+
+
+def test_a_build_that_fails_says_why(mlrun: Mlrun, project: Project, podman: Podman):
+    project.write("Dockerfile", f"FROM {IMAGE}\nCOPY not-there.txt /\n")
+    contain(project, "true")
+    said = mlrun("run", project.path, "--build-image")
+    assert said.code == 125
+    assert "the image cannot be built from Dockerfile" in said.err
+    assert "not-there.txt" in said.err
+
+
+def test_paths_and_volumes_are_seen_where_they_are(mlrun: Mlrun, project: Project, podman: Podman, tmp_path: Path):
+    outside = tmp_path / "a, b" / "data.csv"
+    outside.parent.mkdir()
+    outside.write_text("1,2\n")
+    (project.path / "given").mkdir(parents=True)
+    (project.path / "given" / "x").write_text("x\n")
+    parameter = "    parameters: {table: path}\n"
+    volumes = f'  volumes: ["$(pwd)/given:/given:ro", "${{PWD}}/given:/again", "{tmp_path}:/all"]\n'
+    contain(project, "cat TABLE /given/x /again/x; echo no > TABLE || echo readonly", more=volumes, entry=parameter)
+    text = (project.path / "MLproject").read_text().replace("TABLE", "{table}")
+    project.write("MLproject", text)
+    said = mlrun("run", project.path, "-P", f"table={outside}").ok()
+    assert said.out == "1,2\nx\nx\nreadonly\n"
+    assert outside.read_text() == "1,2\n"
+    project.write("MLproject", text.replace("/given:/again", "/gone:/again"))
+    said = mlrun("run", project.path, "-P", f"table={outside}")
+    assert said.code == 125
+    assert "gone is not there" in said.err
+
+
+def test_arguments_reach_the_engine_and_stand_over_our_own(mlrun: Mlrun, project: Project, podman: Podman):
+    contain(project, "pwd; hostname; tty -s || echo no terminal")
+    own = ["-A", "workdir=/tmp", "-A", "h=ada", "-A", f"name=mine-{os.getpid()}"]
+    assert mlrun("run", project.path, *own, "-A", "network=none").ok().out == "/tmp\nada\nno terminal\n"
+    assert mlrun.show()["environment"]["container"]["arguments"][:2] == ["workdir=/tmp", "h=ada"]
+    assert mlrun("rerun", "latest").ok().out.startswith("/tmp\nada\n")
+    assert "no terminal" not in mlrun("run", project.path, "-A", "tty").ok().out
+    for wrong in ("detach", "--tty", "rm"):
+        said = mlrun("run", project.path, "-A", wrong)
+        assert said.code == 125
+        assert f"-A {wrong}" in said.err
+
+
+def test_what_the_engine_refuses_is_said(mlrun: Mlrun, project: Project, podman: Podman):
+    contain(project, "true")
+    said = mlrun("run", project.path, "-A", "no-such-option")
+    assert said.code == 125
+    assert "the container could not be started: " in said.err
+    assert "no-such-option" in said.err
+    assert mlrun.show()["result"]["reason"] == "submit"
+
+
+def test_an_image_that_cannot_be_pulled_is_said(mlrun: Mlrun, project: Project, podman: Podman):
+    contain(project, "true", image="127.0.0.1:9/nobody/nothing:1")
+    said = mlrun("run", project.path)
+    assert said.code == 125
+    assert "the image 127.0.0.1:9/nobody/nothing:1 is not here, and podman" in said.err
+    assert "hint:" in said.err
+
+
+def test_clients_inside_reach_the_tracking_endpoint(mlrun: Mlrun, project: Project, podman: Podman):
+    body = '{"run_id": "\'$MLFLOW_RUN_ID\'", "key": "logged", "value": 2.5, "timestamp": 1, "step": 0}'
+    script = (
+        'wget -q -O - --header "Authorization: Bearer $MLFLOW_TRACKING_TOKEN" '
+        f"--header 'Content-Type: application/json' --post-data '{body}' "
+        '"$MLFLOW_TRACKING_URI/api/2.0/mlflow/runs/log-metric"'
+    )
+    contain(project, script)
+    mlrun("run", project.path).ok()
+    assert [series["name"] for series in mlrun.show()["metrics"]["series"]] == ["logged"]
+
+
+def test_without_an_engine_nothing_is_run(mlrun: Mlrun, project: Project, tmp_path: Path):
+    contain(project, "true")
+    said = mlrun("run", project.path, PATH=str(tmp_path), MLRUN_CONTAINER_ENGINE="")
+    assert said.code == 125
+    assert "there is no container engine on this host" in said.err
+    assert mlrun("list", "--json").json["runs"] == []
+    said = mlrun("run", project.path, "-c", '{"container_engine": "nosuch"}')
+    assert said.code == 125
+    assert "the container engine 'nosuch' is not on this host" in said.err
 
 
 def _started(mlrun: Mlrun, project: Project) -> str:

@@ -1,0 +1,30 @@
+"""A lock in a project's directory: what is said of it, and how it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.errors import ProjectError, StoreError
+from runner.worker.files import replace as rewrite
+from runner.worker.values import dataclass
+
+
+@dataclass(frozen=True)
+class Locked:
+    """The lock that was written, or left because nothing has changed."""
+
+    path: Path
+    packages: int = 0
+    python: str = ""  # the version it is for
+    platform: str = ""
+    changed: bool = False
+    warnings: tuple[str, ...] = ()
+    image: str = ""  # a container's: sha256:...
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a lock whole; ProjectError where that may not be."""
+    try:
+        rewrite(path, data, mode=0o644)
+    except StoreError as error:
+        raise ProjectError(error.message, hint="`mlrun lock` writes into the project: see that you may") from error

@@ -25,6 +25,8 @@ _COMMANDS = {
     "metrics": "runner.cli.metrics:metrics",
     "artifacts": "runner.cli.artifacts:artifacts",
     "diff": "runner.cli.diff:diff",
+    "lineage": "runner.cli.lineage:lineage",
+    "note": "runner.cli.lineage:note",
     "verify": "runner.cli.verify:verify",
     "sign": "runner.cli.sign:sign",
     "export": "runner.cli.share:export",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 
-from runner.records.basics import Digest, require
+from runner.records.basics import TIME, Digest, require
 from runner.records.results import Input, Log, Metrics, Output, Result
 from runner.records.setting import Code, EntryPoint, Environment, Execution, Platform
 from runner.records.tracking import Tracking
@@ -26,7 +26,6 @@ STATUSES = frozenset(
     }
 )
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -48,7 +47,7 @@ class Run:
         require(_ID.fullmatch(self.id) is not None, f"{self.id!r} is no run id")
         require(self.status in STATUSES, f"{self.status!r} is no status")
         for moment in (self.created, self.started, self.ended):
-            require(moment is None or _TIME.fullmatch(moment) is not None, f"{moment!r} is no time as records have it")
+            require(moment is None or TIME.fullmatch(moment) is not None, f"{moment!r} is no time as records have it")
 
 
 @dataclass(frozen=True)

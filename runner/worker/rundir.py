@@ -160,6 +160,11 @@ class RunDirectory:
         """Where a run that was not made in this store is from, and what was left out on the way."""
         return self.path / "imported.json"
 
+    @property
+    def notes(self) -> Path:
+        """What people said of the run later on, one JSON object a line: never part of the sealed record."""
+        return self.path / "notes.jsonl"
+
     def write(self, value: object) -> bool:
         """Write a value to the file of its kind; False, and nothing changed, where another was first."""
         return write_once(self.path / _NAMES[type(value)], pretty(encode(value)), followed=type(value) in _FOLLOWED)

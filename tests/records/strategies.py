@@ -40,6 +40,9 @@ SPECIAL = {
     ("Series", "maximum"): NUMBER,
     ("Point", "value"): NUMBER,
     ("Record", "version"): st.just(1),
+    ("Note", "version"): st.just(1),
+    ("Note", "at"): TIME,
+    ("Note", "text"): st.text(min_size=1, max_size=6),
 }
 PLAIN = {
     str: TEXT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from runner.errors import UsageError
+from runner.worker.slurm.options import problem as problem_of_options
 from runner.worker.values import dataclass
 
 LAUNCHERS = ("direct", "slurm")
@@ -26,10 +27,11 @@ class Host:
     python: str = ""  # the Python that the worker runs with; "": the first on PATH that is new enough
     setup: str = ""  # lines of bash before each run: `module load cuda`
     launcher: str = "direct"
-    partition: str = ""  # of Slurm, as are the next three
+    partition: str = ""  # of Slurm, as are the next four
     account: str = ""
     qos: str = ""
     constraint: str = ""
+    options: tuple[str, ...] = ()  # others of sbatch, by their long names: "gres=gpu:a100:1", "exclusive"
     container_engine: str = ""
     ship_packages: bool = False  # packages are downloaded here and sent: the host reaches no index
     fetch: bool = True  # outputs come back by themselves
@@ -49,7 +51,8 @@ class Host:
     def launcher_options(self) -> dict[str, str]:
         """What the launcher is told: the options that are set."""
         every = {key: getattr(self, key) for key in ("partition", "account", "qos", "constraint")}
-        return {key: value for key, value in every.items() if value}
+        others = {name: value for name, _, value in (option.partition("=") for option in self.options)}
+        return {**{key: value for key, value in every.items() if value}, **others}
 
 
 def problem(host: Host) -> tuple[str, str] | None:
@@ -88,4 +91,4 @@ def _wrong_choice(host: Host) -> tuple[str, str] | None:
         return f"there is no container engine {host.container_engine!r}", f"known are {', '.join(ENGINES)}"
     if host.launcher != "slurm" and host.launcher_options:
         return f"{', '.join(host.launcher_options)}: only Slurm knows these", "add `--launcher slurm`"
-    return None
+    return problem_of_options(host.launcher_options)

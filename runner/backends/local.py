@@ -34,6 +34,8 @@ _FLAGS = ("-X", "utf8", "-S", "-E")  # file names are UTF-8; nothing of the call
 class LocalBackend:
     """The backend `local`."""
 
+    name = "local"
+
     def __init__(self) -> None:
         """Know no run yet."""
         self._ready: _Ready | None = None
@@ -54,8 +56,9 @@ class LocalBackend:
 
     def submit(self, run: RunDirectory, store: Store, launch: Launch) -> Ticket:
         """Launch a run's worker in a session of its own. BackendError leaves a failed outcome."""
-        ticket = Ticket(run.id, "local", str(run.path))
-        run.write(_placement(store, launch, self._host, self._engine))
+        placement = self._placement(store, launch)
+        ticket = Ticket(run.id, self.name, str(run.path), {"launcher": placement.launcher})
+        run.write(placement)
         if launch.secrets or launch.installer:
             write_once(run.secrets, canonical(encode(Baggage(launch.secrets, launch.installer))))
         write_once(run.ticket, pretty(ticket.to_json()))
@@ -79,6 +82,9 @@ class LocalBackend:
     def dismiss(self) -> None:
         """Let the worker go that was to be ready: no run comes."""
         self._ready = None
+
+    def _placement(self, store: Store, launch: Launch) -> Placement:
+        return _placement(store, launch, self._host, self._engine)
 
     def _launch(self, run: RunDirectory, launch: Launch) -> int:
         ready, self._ready = self._ready, None

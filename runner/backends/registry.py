@@ -11,7 +11,11 @@ from runner.errors import BackendError, UsageError
 
 GROUP = "mlrun.backends"
 
-_BUILT_IN = {"local": "runner.backends.local:LocalBackend", "ssh": "runner.backends.ssh.backend:SshBackend"}
+_BUILT_IN = {
+    "local": "runner.backends.local:LocalBackend",
+    "ssh": "runner.backends.ssh.backend:SshBackend",
+    "slurm": "runner.backends.slurm:SlurmBackend",
+}
 _REFUSED = {
     "databricks": "mlrun runs on machines it reaches itself; use `mlflow run` for Databricks",
     "kubernetes": "mlrun runs on machines it reaches itself; use `mlflow run` for Kubernetes",

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from runner.backends.backend import Sink
 from runner.worker.execution.progress import texts
-from runner.worker.facts import Claim, Failure, Outcome
+from runner.worker.facts import Claim, Failure, Launched, Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import UNREACHABLE, State, abandon, look
+from runner.worker.state import SUBMITTED, UNREACHABLE, State, abandon, look
 from runner.worker.tools import reap
 
 _BLOCK = 1 << 20
@@ -29,6 +29,7 @@ class Tail:
         """Begin at the beginning."""
         self._run = run
         self._offsets = {run.progress: 0, run.stdout: 0, run.stderr: 0}
+        self._told = ""
 
     def until_ended(self, sink: Sink, worker: int | None = None) -> State:
         """Pass on all that a run says until it has ended, or is out of reach. ``worker``: its pid, if it is ours."""
@@ -43,11 +44,18 @@ class Tail:
                     looked = time.monotonic()
                     self._check_beginning(worker)
                     state = look(self._run)
-                    if state.ended or state.name == UNREACHABLE:
+                    if state.ended or (state.name == UNREACHABLE and not self._run.has(Launched)):
                         return self._drained(sink)
+                    self._tell(state, sink)
                 quiet = time.monotonic() - quiet_since
                 if pause(min(max(_SOONEST, quiet / 10), _LATEST)):
                     looked = 0.0  # the worker has gone: its outcome is there, or nobody will write one
+
+    def _tell(self, state: State, sink: Sink) -> None:
+        """Say what a run waits for: its place in a queue, or a launcher that does not answer and will again."""
+        if state.name in (SUBMITTED, UNREACHABLE) and state.remark not in ("", self._told):
+            self._told = state.remark
+            sink.progress(state.remark)
 
     def _check_beginning(self, worker: int | None) -> None:
         """See whether our worker has died before it could even claim the run: nobody else would ever know."""

@@ -36,6 +36,7 @@ def host() -> None:
 @click.option("--account", default="", metavar="NAME", help="Of Slurm.")
 @click.option("--qos", default="", metavar="NAME", help="Of Slurm.")
 @click.option("--constraint", default="", metavar="TEXT", help="Of Slurm.")
+@click.option("--option", "options", multiple=True, metavar="NAME[=VALUE]", help="Of sbatch: gres=gpu:a100:1.")
 @click.option("--container-engine", type=click.Choice(ENGINES), default=None, help="Which to use, where several are.")
 @click.option("--ship-packages", is_flag=True, help="Download packages here and send them: it reaches no index.")
 @click.option("--fetch/--no-fetch", default=True, help="Whether outputs come back by themselves.")

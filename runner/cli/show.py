@@ -136,6 +136,8 @@ def _environment(environment: Any) -> Iterator[Line]:
 def _machine(record: Any) -> Iterator[Line]:
     execution, platform = record["execution"], record["platform"]
     yield "machine", execution["host"] + (f", {platform['os']}" if platform else "")
+    if execution["job_id"]:
+        yield "job", _job(execution)
     if platform:
         gpus = "".join(f", {gpu['model']}" for gpu in platform["gpus"])
         yield "", f"{platform['cpus']} x {platform['cpu']}, {amount(platform['memory'])}{gpus}"
@@ -143,6 +145,13 @@ def _machine(record: Any) -> Iterator[Line]:
     if usage:
         cpu = usage["user"] + usage["system"]
         yield "used", f"{duration(cpu)} of CPU, at most {amount(usage['peak_memory'])} of memory"
+
+
+def _job(execution: Any) -> str:
+    where = [f"{key} {execution[key]}" for key in ("cluster", "partition", "node") if execution.get(key)]
+    queued = execution.get("queued")
+    waited = [] if queued is None else [f"queued for {duration(queued)}"]
+    return ", ".join([f"{execution['launcher']} {execution['job_id']}", *where, *waited])
 
 
 def _files(label: str, files: list[Any]) -> Iterator[Line]:

@@ -51,6 +51,8 @@ def start(
     run is made: who can be interrupted waits from then on until it is handed over.
     """
     backend = backend or warmed(ask.backend, foreground=foreground, config=ask.backend_config)
+    if not getattr(backend, "in_place", True):  # where it carries runs out, nobody has the project's directory
+        ask = replace(ask, isolated=True)
     with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
         expect(backend)
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)

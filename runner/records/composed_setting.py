@@ -8,7 +8,7 @@ from runner.records import setting
 from runner.records.basics import Digest, digest, uri
 from runner.records.clean import clean_argv, clean_optional, clean_text
 from runner.records.evidence import Evidence
-from runner.worker.facts import Container, InstalledEnvironment, Package, Start, Submodule
+from runner.worker.facts import Allocation, Container, InstalledEnvironment, Package, Start, Submodule
 from runner.worker.spec import EnvironmentSpec, Interpreter
 
 
@@ -151,12 +151,21 @@ def platform(start: Start | None) -> setting.Platform | None:
 
 def execution(facts: Evidence) -> setting.Execution:
     """Return how the run was carried out."""
-    request, start = facts.request, facts.start
+    request, start, launched = facts.request, facts.start, facts.launched
+    given = None if start is None else start.allocation
+    asked = None if launched is None else Allocation(launched.job, "", launched.cluster, launched.partition)
+    job = given or asked or Allocation("", "")
     return setting.Execution(
         backend=request.backend,
         host=request.submitted_from if start is None else start.host.hostname,
         launcher=facts.ticket.get("launcher", "direct"),
-        job_id=facts.ticket.get("job"),
+        job_id=job.job or facts.ticket.get("job"),
+        cluster=job.cluster,
+        partition=job.partition,
+        node=job.node,
+        account=job.account,
+        qos=job.qos,
+        queued=job.queued,
         submitted_from=request.submitted_from,
         argv=clean_argv(request.argv),
         mode=request.mode,

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.errors import FormatError
 from runner.records.gaps import placed
-from runner.worker.facts import Files, Gap, InstalledEnvironment, Outcome, Request, SourceFacts, Start
+from runner.worker.facts import Files, Gap, InstalledEnvironment, Launched, Outcome, Request, SourceFacts, Start
 from runner.worker.files import read_json
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
@@ -24,6 +24,7 @@ class Evidence:
     source: SourceFacts
     installed: InstalledEnvironment | None
     start: Start | None
+    launched: Launched | None
     outcome: Outcome | None
     inputs: Files
     outputs: Files
@@ -56,6 +57,7 @@ def gather(run: RunDirectory, outcome: Outcome | None) -> tuple[Evidence, list[G
         source=run.read(SourceFacts),
         installed=attempt("environment", lambda: run.find(InstalledEnvironment)),
         start=attempt("run.started", lambda: run.find(Start)),
+        launched=attempt("execution", lambda: run.find(Launched)),
         outcome=outcome,
         inputs=files(run.inputs, "inputs"),
         outputs=files(run.outputs, "outputs"),

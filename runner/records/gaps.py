@@ -69,7 +69,7 @@ def clock_set_back(outcome: Outcome | None, started: str | None) -> tuple[Gap, .
 
 def _not_reached(state: State) -> str:
     if state.outcome is None:
-        return f"the run is {state.name}"
+        return f"the run is {state.name}" + (f": {state.remark}" if state.remark else "")
     error = state.outcome.error
     return f"the run {state.name}" if error is None else f"the run {state.name}: {error.message}"
 

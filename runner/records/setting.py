@@ -145,6 +145,12 @@ class Execution:
     host: str  # that ran it, or was to
     launcher: str = "direct"
     job_id: str | None = None
+    cluster: str = ""  # of the launcher, as are those up to `queued`
+    partition: str = ""
+    node: str = ""
+    account: str = ""
+    qos: str = ""
+    queued: float | None = None  # seconds from the launch to the job's begin
     submitted_from: str = ""
     argv: tuple[str, ...] = ()  # of mlrun
     mode: str = "in-place"  # in-place, fresh

@@ -136,6 +136,19 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Launched:
+    """launch.json: the job that a launcher has made of the run; from then on the worker that prepared it is gone."""
+
+    launcher: str  # slurm
+    job: str
+    at: str
+    cluster: str = ""  # its name for itself, by which another one is told apart
+    route: str = ""  # what `-M` has to be, where the job was sent to another cluster than the host's own
+    partition: str = ""  # as asked for
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
 class Package:
     """An installed distribution, with the sha256 digests its lock names for it."""
 
@@ -210,6 +223,21 @@ class HostFacts:
 
 
 @dataclass(frozen=True)
+class Allocation:
+    """What a launcher gave a run, as it says on the node."""
+
+    job: str
+    node: str  # by the launcher's name for it
+    cluster: str = ""
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    cpus: Optional[int] = None
+    gpus: str = ""  # the devices' numbers
+    queued: Optional[float] = None  # seconds from its launch to its begin
+
+
+@dataclass(frozen=True)
 class Start:
     """start.json: the moment the command began; linking it is the right to begin."""
 
@@ -221,6 +249,7 @@ class Start:
     at: str
     host: HostFacts
     environ: Mapping[str, str] = field(default_factory=dict)  # the allow-listed variables as the child has them
+    allocation: Optional[Allocation] = None  # by a launcher
     version: int = VERSION
 
 

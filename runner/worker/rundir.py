@@ -20,6 +20,7 @@ _NAMES: dict[type, str] = {
     facts.Placement: "placement.json",
     facts.Claim: "claim.json",
     facts.InstalledEnvironment: "environment.json",
+    facts.Launched: "launch.json",
     facts.Start: "start.json",
     facts.Outcome: "outcome.json",
     facts.Cancellation: "cancel.json",
@@ -79,6 +80,11 @@ class RunDirectory:
     def worker_log(self) -> Path:
         """The worker's own standard error: empty unless mlrun has a defect."""
         return self.path / "worker.log"
+
+    @property
+    def launcher_log(self) -> Path:
+        """What a launcher says of its job, and what goes wrong before the worker begins there."""
+        return self.path / "slurm.log"
 
     @property
     def metrics(self) -> Path:

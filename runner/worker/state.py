@@ -31,7 +31,7 @@ ENDED = frozenset({SUCCEEDED, FAILED, KILLED, LOST})
 
 @dataclass(frozen=True)
 class State:
-    """A state by name; ``outcome`` where the run has ended."""
+    """A state by name; ``outcome`` where the run has ended; ``detail`` where more is to be said of one that goes on."""
 
     name: str
     outcome: Optional[Outcome] = None
@@ -52,11 +52,12 @@ def look(run: RunDirectory) -> State:
     if claim is None:
         return _look_before_claim(run)
     worker = is_alive(claim.worker)
+    launched = None if worker else _look_at_job(run)
+    if launched is not None:
+        return launched
     start = run.find(Start)  # after the look at the worker: one that is gone writes nothing more
-    if worker is None:
-        return State(UNREACHABLE)
-    if worker:
-        return State(PREPARING if start is None else RUNNING)
+    if worker is not False:
+        return State(UNREACHABLE if worker is None else PREPARING if start is None else RUNNING)
     if start is not None and (is_alive(start.child) or _contained(run)):
         return State(ORPHANED)
     return settle(run, start)
@@ -71,6 +72,16 @@ def _contained(run: RunDirectory) -> bool:
 
     container = of(run)
     return container is not None and container.lives()
+
+
+def _look_at_job(run: RunDirectory) -> Optional[State]:
+    """Return the state of a run that its worker handed to a launcher; None for any other."""
+    placement = run.find(Placement)
+    if placement is None or placement.launcher != "slurm":
+        return None
+    from runner.worker.slurm.look import look as look_at_job
+
+    return look_at_job(run)
 
 
 def _look_before_claim(run: RunDirectory) -> State:
@@ -99,23 +110,31 @@ def settle(run: RunDirectory, start: Optional[Start]) -> State:
     """End a run that nobody carries out any more: it is lost, or killed where that was asked."""
     # The worker writes its outcome before it goes: one that came between our two looks is the truth.
     outcome = run.find(Outcome)
-    if outcome is None:
-        outcome = _lost(run, start)
-        try:
-            if not run.write(outcome):
-                outcome = run.read(Outcome)
-            run.secrets.unlink(missing_ok=True)
-            run.variables.unlink(missing_ok=True)
-        except (StoreError, OSError):  # no room, or no right to write: the next look tries again
-            pass
+    return conclude(run, _lost(run, start)) if outcome is None else State(outcome.status, outcome)
+
+
+def conclude(run: RunDirectory, outcome: Outcome) -> State:
+    """End a run with an outcome, unless there is another already; return its state then."""
+    try:
+        if not run.write(outcome):
+            outcome = run.read(Outcome)
+        run.secrets.unlink(missing_ok=True)
+        run.variables.unlink(missing_ok=True)
+    except (StoreError, OSError):  # no room, or no right to write: the next look tries again
+        pass
     return State(outcome.status, outcome)
+
+
+def killed(asked: Cancellation) -> Outcome:
+    """Return the outcome of a run whose end was asked for, and which nobody carries out any more."""
+    number = signal.Signals[f"SIG{asked.signal}"]
+    return Outcome(status=KILLED, at=now(), signal=number, error=Failure(f"cancelled by {number.name}"))
 
 
 def _lost(run: RunDirectory, start: Optional[Start]) -> Outcome:
     asked = run.find(Cancellation)
     if asked is not None:
-        number = signal.Signals[f"SIG{asked.signal}"]
-        return Outcome(status=KILLED, at=now(), signal=number, error=Failure(f"cancelled by {number.name}"))
+        return killed(asked)
     if start is None:
         message = "the run was given up before its command began: mlrun was killed, or the machine went down"
     else:

@@ -31,6 +31,13 @@ def _start(words: Sequence[str]) -> int:
     return start(Path(words[0]))
 
 
+def _execute(words: Sequence[str]) -> int:
+    """Carry out a run that was prepared on another machine and handed to a launcher: what a job's script calls."""
+    from runner.worker.execution.start import execute_here
+
+    return execute_here(Path(words[0]))
+
+
 def _wait(words: Sequence[str]) -> int:
     """Be ready, and start the run whose directory comes on a descriptor; if none comes, nothing has happened."""
     from runner.worker.environment import prepare as environment
@@ -50,14 +57,14 @@ def _wait(words: Sequence[str]) -> int:
 
 
 def _look(words: Sequence[str]) -> int:
-    """Print one state a line, in the order asked: {"run", "state", "outcome"}."""
+    """Print one state a line, in the order asked: {"run", "state", "outcome", "remark"}."""
     from runner.worker.codec import encode
     from runner.worker.rundir import RunDirectory
     from runner.worker.state import look
 
     for word in words:
         state = look(RunDirectory(Path(word)))
-        line = {"run": Path(word).name, "state": state.name, "outcome": encode(state.outcome)}
+        line = {"run": Path(word).name, "state": state.name, "outcome": encode(state.outcome), "remark": state.remark}
         sys.stdout.write(json.dumps(line) + "\n")
     return 0
 
@@ -79,7 +86,14 @@ def _serve(words: Sequence[str]) -> int:
     return serve(Path(words[0]), int(words[1]), int(words[2]))
 
 
-VERBS: Mapping[str, Verb] = {"start": _start, "wait": _wait, "look": _look, "cancel": _cancel, "serve": _serve}
+VERBS: Mapping[str, Verb] = {
+    "start": _start,
+    "execute": _execute,
+    "wait": _wait,
+    "look": _look,
+    "cancel": _cancel,
+    "serve": _serve,
+}
 
 
 def leave(code: int) -> None:

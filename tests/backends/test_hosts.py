@@ -11,15 +11,16 @@ from runner.records import schemas
 from runner.worker.environment.toml import loads
 
 SCHEMA = Draft202012Validator(schemas.load("hosts"))
+OPTIONS = ("exclusive", "gres=gpu:a100:1")
 LAB = Host("lab", "ada@lab.example.org", port=2222, home="/scratch/ada", setup='module load "cuda"\nulimit -n 4096')
 
 
 def test_hosts_are_written_and_read():
     hosts.add(LAB)
-    hosts.add(Host("big.one", "login", launcher="slurm", partition="gpu", fetch=False))
+    hosts.add(Host("big.one", "login", launcher="slurm", partition="gpu", fetch=False, options=OPTIONS))
     assert hosts.read() == {
         "lab": LAB,
-        "big.one": Host("big.one", "login", launcher="slurm", partition="gpu", fetch=False),
+        "big.one": Host("big.one", "login", launcher="slurm", partition="gpu", fetch=False, options=OPTIONS),
     }
     assert SCHEMA.is_valid(loads(hosts.path().read_bytes()))
     hosts.remove("lab")
@@ -73,6 +74,9 @@ def test_what_is_wrong_in_the_file_is_named(text, word):
         {"address": "x", "home": "relative"},
         {"address": "x", "launcher": "pbs"},
         {"address": "x", "partition": "gpu"},
+        {"address": "x", "launcher": "slurm", "options": ("--exclusive",)},
+        {"address": "x", "launcher": "slurm", "options": ("array=1-10",)},
+        {"address": "x", "launcher": "slurm", "options": ("comment=a\nb",)},
         {"address": "x", "container_engine": "lxc"},
         {"name": "-x", "address": "x"},
         {"name": "local", "address": "x"},
@@ -89,7 +93,9 @@ def test_the_schema_knows_the_fields():
     defaults = schemas.load("hosts")["$defs"]["host"]["properties"]
     for field in dataclasses.fields(Host):
         if field.name not in ("name", "port", "home", "cache"):
-            assert defaults[field.name]["default"] == field.default
+            assert defaults[field.name]["default"] == (
+                list(field.default) if field.name == "options" else field.default
+            )
 
 
 def test_words_choose_a_backend():

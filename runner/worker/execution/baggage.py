@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from runner.errors import MlrunError
-from runner.worker.codec import decode
-from runner.worker.files import read_json
+from runner.worker.codec import decode, encode
+from runner.worker.files import canonical, read_json, write_once
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass
@@ -30,6 +30,14 @@ def unpack(run: RunDirectory) -> Baggage:
     finally:
         run.secrets.unlink(missing_ok=True)
     return decode(Baggage, data, "secrets.json")
+
+
+def unpack_for_later(run: RunDirectory) -> Baggage:
+    """As ``unpack``, but leave the command's secrets, and nothing else, for the machine that will run it."""
+    luggage = unpack(run)
+    if luggage.secrets:
+        write_once(run.secrets, canonical(encode(Baggage(luggage.secrets))))
+    return luggage
 
 
 def check(baggage: Baggage, spec: RunSpec) -> None:

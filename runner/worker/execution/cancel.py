@@ -12,7 +12,16 @@ from runner.errors import BackendError
 from runner.worker.clock import now
 from runner.worker.execution import kin
 from runner.worker.execution.supervise import KILL, TERM, Step
-from runner.worker.facts import Cancellation, Claim, Identity, InstalledEnvironment, Outcome, Start
+from runner.worker.facts import (
+    Cancellation,
+    Claim,
+    Identity,
+    InstalledEnvironment,
+    Launched,
+    Outcome,
+    Placement,
+    Start,
+)
 from runner.worker.processes import is_alive, myself
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look, settle
@@ -34,6 +43,11 @@ def cancel(run: RunDirectory, signal: str = "TERM", by: str = "") -> State:
         return settle(run, None)  # no worker has begun, and none will
     claim = run.read(Claim)
     alive = is_alive(claim.worker)
+    launched = None if alive else _launched(run)
+    if launched is not None:
+        from runner.worker.slurm.cancel import cancel as cancel_job
+
+        return cancel_job(run, launched, signal)
     if alive is None:
         message = f"the run {run.id} is on {claim.worker.host.partition('/')[0]}, which cannot be reached from here"
         raise BackendError(message, hint="run `mlrun cancel` there")
@@ -44,6 +58,16 @@ def cancel(run: RunDirectory, signal: str = "TERM", by: str = "") -> State:
     if start is not None:
         _end_orphan(run, start.child, KILL if signal == "KILL" else (*TERM[:1], *KILL))
     return look(run)
+
+
+def _launched(run: RunDirectory) -> Optional[Launched]:
+    """Return the job that a launcher has made of a run; None where it has made none."""
+    launched, placement = run.find(Launched), run.find(Placement)
+    if launched is not None or placement is None or placement.launcher != "slurm":
+        return launched
+    from runner.worker.slurm.submit import adopt
+
+    return adopt(run, placement)
 
 
 def _end_orphan(run: RunDirectory, child: Identity, steps: Sequence[Step]) -> None:

@@ -161,6 +161,7 @@ def _start(job: Job, prepared: Prepared, pid: int) -> Start:
         at=now(),
         host=host_facts(),
         environ=surroundings.recorded(prepared.environ, job.spec),
+        allocation=prepared.allocation,
     )
 
 

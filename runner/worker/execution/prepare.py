@@ -19,7 +19,7 @@ from runner.worker.execution.outputs import Before
 from runner.worker.execution.progress import Say
 from runner.worker.execution.scan import SKIPPED, Listing, scan
 from runner.worker.execution.workplace import Workplace, set_up
-from runner.worker.facts import FileFact, Files, InstalledEnvironment, Placement, Request
+from runner.worker.facts import Allocation, FileFact, Files, InstalledEnvironment, Placement, Request
 from runner.worker.globs import matches
 from runner.worker.objects import Objects
 from runner.worker.rundir import RunDirectory
@@ -70,6 +70,7 @@ class Prepared:
     before: Before
     digests: Digests
     enclosure: Optional[Enclosure] = None  # of a command in a container
+    allocation: Optional[Allocation] = None  # by a launcher
 
 
 def prepare(job: Job) -> Prepared:
@@ -78,6 +79,24 @@ def prepare(job: Job) -> Prepared:
     baggage.check(luggage, job.spec)
     workplace = set_up(job.run, job.spec, job.placement, job.objects, job.say)
     installed = _install(job, workplace, luggage.installer)
+    return get_ready(job, workplace, installed, luggage.secrets)
+
+
+def prepare_for_later(job: Job) -> None:
+    """Do what can be done where the command will not run, and needs the network; leaves environment.json."""
+    luggage = baggage.unpack_for_later(job.run)
+    baggage.check(luggage, job.spec)
+    workplace = set_up(job.run, job.spec, job.placement, job.objects, job.say)
+    _install(job, workplace, luggage.installer)
+    render(job.spec.command, job.spec.parameters, workplace.places)
+    if any(each.sha256 is not None for each in job.spec.inputs):  # a wrong one is said now, and not after the queue
+        digests = Digests(job.cache)
+        hash_declared(job.spec.inputs, workplace, digests, job.say)
+        digests.save()
+
+
+def get_ready(job: Job, workplace: Workplace, installed: InstalledEnvironment, secrets: Mapping[str, str]) -> Prepared:
+    """Do what is left before the command, on the machine that runs it; leaves inputs.json."""
     command = render(job.spec.command, job.spec.parameters, workplace.places)
     digests = Digests(job.cache)
     sights = hash_declared(job.spec.inputs, workplace, digests, job.say)
@@ -86,7 +105,7 @@ def prepare(job: Job) -> Prepared:
     job.run.write_files(job.run.inputs, Files(facts, observed.gaps, before.ambiguous))
     if not workplace.fresh:
         neighbours.enter(job.cache, workplace.project, job.run)
-    environ = surroundings.surround(job.run, job.spec, installed, luggage.secrets, job.placement.mlrun)
+    environ = surroundings.surround(job.run, job.spec, installed, secrets, job.placement.mlrun)
     argv, enclosure = shell_argv(command, job.spec.strict_shell), None
     if installed.container is not None:
         from runner.worker.execution.enclosure import enclose

@@ -12,11 +12,14 @@ from typing import Optional
 from runner.worker.execution import kin
 
 # What a signal to the worker asks to be sent to the command. KILL itself would end the worker, and not the command.
+# SIGUSR1 is a launcher's word that the time is nearly up; it is passed on as SIGXCPU, which nobody else sends.
 ASKING: Mapping[int, int] = {
     signal.SIGINT: signal.SIGINT,
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGQUIT: signal.SIGKILL,
+    signal.SIGUSR1: signal.SIGXCPU,
 }
+TIME_IS_UP = signal.SIGXCPU
 
 
 class Cancelled(BaseException):

@@ -5,58 +5,99 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Optional
 
 from runner.errors import MlrunError, StoreError
 from runner.worker.clock import now
 from runner.worker.execution import kin
 from runner.worker.execution.progress import teller
-from runner.worker.execution.signals import Cancelled, Signals
-from runner.worker.facts import Cancellation, Claim, Failure, Outcome, Placement
+from runner.worker.execution.signals import TIME_IS_UP, Cancelled, Signals
+from runner.worker.facts import Cancellation, Claim, Failure, Outcome, Placement, Start
 from runner.worker.processes import myself
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
+
+if TYPE_CHECKING:
+    from runner.worker.execution.prepare import Job
+
+    Work = Callable[[Job, Signals, list[str]], Optional[Outcome]]  # the stages that it comes to are appended
 
 _BALLAST = bytes(1 << 16)  # given back before the outcome is written, so that it finds room on a full disk
 _GRACE = 2.0  # seconds between TERM and KILL for what prepared a run that was cancelled
 
 
 def start(directory: Path) -> int:
-    """Carry out the run in ``directory``; nothing happens where another worker has claimed it."""
+    """Carry out the run in ``directory``, or hand it to its launcher; nothing happens where another has claimed it."""
     run = RunDirectory(directory)
+    return _conclude(run, lambda: run.write(Claim(myself(), now())), _prepare_and_execute)
+
+
+def execute_here(directory: Path) -> int:
+    """Carry out a run that was prepared elsewhere, and handed to a launcher; nothing happens where it has ended."""
+    run = RunDirectory(directory)
+    return _conclude(run, lambda: not (run.has(Outcome) or run.has(Start)), _execute_prepared)
+
+
+def _conclude(run: RunDirectory, may_begin: Callable[[], bool], work: Work) -> int:
+    """Do the work of a run, where it may begin, and leave an outcome if that is the end of it."""
     signals = Signals()
     signals.install()
     signals.raising = True
     try:
-        if not run.write(Claim(myself(), now())):
+        if not may_begin():
             return 0
-        outcome = _carry_out(run, signals)
+        outcome = _carry_out(run, signals, work)
     except Cancelled as cancelled:
         outcome = _cancelled(cancelled.number)
     signals.raising = False
     kin.end(signals.relatives, _GRACE)
+    if outcome is None:
+        run.reserve.unlink(missing_ok=True)
+        return 0
     _clear(run, outcome)
     return 0 if _settle(run, outcome) else 1
 
 
-def _carry_out(run: RunDirectory, signals: Signals) -> Outcome:
-    stage = "prepare"
+def _carry_out(run: RunDirectory, signals: Signals, work: Work) -> Optional[Outcome]:
+    stages = ["prepare"]
     try:
         early = run.find(Cancellation)  # from before the claim: nobody can have sent us a signal
         if early is not None:
             return _cancelled(signal.Signals[f"SIG{early.signal}"])
         run.reserve.write_bytes(_BALLAST)
-        from runner.worker.execution.prepare import Job, prepare
+        from runner.worker.execution.prepare import Job
 
         job = Job(run, run.read(RunSpec), run.read(Placement), teller(run.progress))
-        prepared = prepare(job)
-        stage = "submit"
-        from runner.worker.execution.execute import execute
-
-        return execute(job, prepared, signals)
+        return work(job, signals, stages)
     except MlrunError as error:
-        return _failed(stage, error.message, error.hint)
+        return _failed(stages[-1], error.message, error.hint)
     except Exception as error:  # noqa: BLE001 - a run ends in a terminal state, whatever happens
-        return _failed(stage, *_unforeseen(run, error))
+        return _failed(stages[-1], *_unforeseen(run, error))
+
+
+def _prepare_and_execute(job: Job, signals: Signals, stages: list[str]) -> Optional[Outcome]:
+    from runner.worker.execution.prepare import prepare, prepare_for_later
+
+    if job.placement.launcher == "slurm":
+        from runner.worker.slurm.hand_over import hand_over
+
+        prepare_for_later(job)
+        stages.append("submit")
+        return hand_over(job, signals)
+    prepared = prepare(job)
+    stages.append("submit")
+    from runner.worker.execution.execute import execute
+
+    return execute(job, prepared, signals)
+
+
+def _execute_prepared(job: Job, signals: Signals, stages: list[str]) -> Optional[Outcome]:
+    from runner.worker.execution.execute import execute
+    from runner.worker.slurm.node import take_over
+
+    prepared = take_over(job)
+    stages.append("submit")
+    return execute(job, prepared, signals)
 
 
 def _unforeseen(run: RunDirectory, error: Exception) -> tuple[str, str]:
@@ -80,6 +121,9 @@ def _failed(reason: str, message: str, hint: str) -> Outcome:
 
 
 def _cancelled(number: int) -> Outcome:
+    if number == TIME_IS_UP:
+        error = Failure("the job ran out of its time before the command began", "raise `time` under `resources`")
+        return Outcome(status="failed", at=now(), reason="timeout", error=error)
     return Outcome(status="killed", at=now(), signal=number, error=Failure("cancelled before the command began"))
 
 

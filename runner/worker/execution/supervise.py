@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from runner.worker.execution import kin
-from runner.worker.execution.signals import Signals
+from runner.worker.execution.signals import TIME_IS_UP, Signals
 from runner.worker.execution.usage import Meter
 from runner.worker.facts import Usage
 from runner.worker.values import dataclass
@@ -92,6 +92,9 @@ class Watch:
 
     def _ask(self, number: int) -> None:
         """Begin to end the command: INT and TERM each by their ladder, KILL and a second INT at once."""
+        if number == TIME_IS_UP:
+            self._limit = time.monotonic()
+            return
         if self._cancelled is not None and number == self._cancelled == signal.SIGINT:
             number = signal.SIGKILL
         ladder = _LADDERS[number]

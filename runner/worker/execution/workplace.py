@@ -48,6 +48,17 @@ def set_up(run: RunDirectory, spec: RunSpec, placement: Placement, objects: Obje
         for each in (*spec.inputs, *observed):
             _bring(each, placement.inputs.get(each.name), project, root, say)
         project.mkdir(parents=True, exist_ok=True)  # a snapshot holds no empty directory
+    return _workplace(spec, placement, root, entries)
+
+
+def find_again(run: RunDirectory, spec: RunSpec, placement: Placement, objects: Objects) -> Workplace:
+    """Return the workplace that was set up for a run on another machine of the same file system."""
+    entries = decode_manifest(objects.read(spec.snapshot.manifest))
+    return _workplace(spec, placement, run.work if placement.root is None else Path(placement.root), entries)
+
+
+def _workplace(spec: RunSpec, placement: Placement, root: Path, entries: tuple[Entry, ...]) -> Workplace:
+    project = root / spec.snapshot.subdirectory
     if not project.is_dir():
         message = f"the project's directory {project} is not there"
         raise SourceError(message, hint="it was moved or removed after the run was planned; run it again")

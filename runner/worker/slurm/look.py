@@ -1,0 +1,180 @@
+"""The state of a run that was handed to Slurm: read off its files first, then off what Slurm says of its job."""
+
+from __future__ import annotations
+
+import signal
+from typing import Optional
+
+from runner.worker import state
+from runner.worker.clock import now
+from runner.worker.facts import Cancellation, Failure, Launched, Outcome, Placement, Start
+from runner.worker.rundir import RunDirectory
+from runner.worker.slurm import queue, submit
+from runner.worker.slurm.commands import SilentError, answer
+from runner.worker.slurm.queue import Job
+from runner.worker.state import PREPARING, RUNNING, SUBMITTED, UNREACHABLE, State
+
+_NO_OUTPUT = "0:53"  # how slurmd ends a job whose output it cannot write
+
+
+def look(run: RunDirectory) -> Optional[State]:
+    """Return a run's state where a job has it; None where none has. A run whose job has ended is settled, once."""
+    launched = run.find(Launched)
+    try:
+        if launched is None:
+            placement = run.find(Placement)
+            launched = None if placement is None else submit.adopt(run, placement)
+            if launched is None:
+                return None
+        return _by_job(run, launched)
+    except SilentError as error:
+        return State(UNREACHABLE, remark=error.message)
+
+
+def _by_job(run: RunDirectory, launched: Launched) -> State:
+    job = queue.find(launched.job, run.id, launched.route)
+    if job is None:
+        here = launched.route or queue.cluster_name()
+        if launched.cluster and here != launched.cluster:
+            remark = f"it is job {launched.job} of the cluster {launched.cluster}, which cannot be asked from here"
+            return State(UNREACHABLE, remark=remark)
+        return settle(run, _forgotten(run, launched))
+    if job.has_ended:
+        return settle(run, _verdict(run, job))
+    if run.has(Start):
+        return State(RUNNING, remark=f"job {job.id} runs on {job.nodes}")
+    if job.is_pending:
+        reason = "" if job.reason == "None" else f" ({job.reason})"
+        return State(SUBMITTED, remark=f"job {job.id} is pending{reason}")
+    return State(PREPARING, remark=f"job {job.id} begins on {job.nodes}")
+
+
+def settle(run: RunDirectory, outcome: Outcome) -> State:
+    """End a run whose job is over, unless it has said itself how it ended; and remove what nobody needs any more."""
+    from runner.worker.execution.workplace import tear_down
+
+    settled = state.conclude(run, outcome)
+    if settled.outcome == outcome:
+        run.reserve.unlink(missing_ok=True)
+        tear_down(run.scratch)
+        if not run.has(Start):
+            tear_down(run.work)
+    return settled
+
+
+def _verdict(run: RunDirectory, job: Job) -> Outcome:
+    """Return how a run ended whose job ended and which has not said itself how."""
+    asked = run.find(Cancellation)
+    if asked is not None:
+        return state.killed(asked)
+    if job.state in ("CANCELLED", "PREEMPTED", "REVOKED"):
+        what = "was cancelled by hand" if job.state == "CANCELLED" else f"was {job.state.lower()} by Slurm"
+        error = Failure(f"job {job.id} {what}{_place(job)}")
+        return Outcome("killed", now(), signal=signal.SIGTERM, error=error)
+    if job.state in _REASONS:
+        reason, text, hint = _REASONS[job.state]
+        return Outcome("failed", now(), reason=reason, error=Failure(f"job {job.id} {text}{_place(job)}", hint))
+    return _died(run, job)
+
+
+def _died(run: RunDirectory, job: Job) -> Outcome:
+    """Return the end of a run whose worker on the node went without a word."""
+    log = _log(run)
+    if _ran_out_of_memory(log):
+        return _out_of_memory(job.id, _place(job))
+    code = _exit_code(job, _route(run))
+    if run.has(Start):
+        how = f"was ended by signal {code.partition(':')[2]}" if code.startswith("0:") else f"ended with code {code}"
+        message = f"the worker of job {job.id}{_place(job)} {how} before it could say how the command ended"
+        return Outcome("lost", now(), error=Failure(message, f"see {run.launcher_log}, and run it again"))
+    message = f"job {job.id} could not begin{_place(job)}: {_why_not(run, job, code, log)}"
+    return Outcome("failed", now(), reason="submit", error=Failure(message, _cure(run, job, code, log)))
+
+
+def _why_not(run: RunDirectory, job: Job, code: str, log: str) -> str:
+    if log:
+        return log.splitlines()[-1].strip()
+    if code == _NO_OUTPUT or job.reason == "JobLaunchFailure":
+        return f"the node could not write into the run directory {run.path}"
+    return f"it ended with code {code} ({job.reason})"
+
+
+def _cure(run: RunDirectory, job: Job, code: str, log: str) -> str:
+    if job.reason == "BadConstraints":
+        return "no node has what `resources` ask for: `sinfo -N -l` shows what there is"
+    if code == _NO_OUTPUT and not log:
+        return "login node and nodes have to share the directory of the store: point MLRUN_HOME at one that they share"
+    if code.startswith("127:"):
+        return "the Python that mlrun runs with here has to be there on the nodes too, under the same path"
+    return f"see {run.launcher_log}"
+
+
+def _forgotten(run: RunDirectory, launched: Launched) -> Outcome:
+    """Return the end of a run of whose job Slurm knows nothing any more: what its own messages tell."""
+    asked = run.find(Cancellation)
+    if asked is not None:
+        return state.killed(asked)
+    log = _log(run)
+    if "DUE TO TIME LIMIT" in log:
+        return _past_time(launched.job)
+    if _ran_out_of_memory(log):
+        return _out_of_memory(launched.job)
+    if "DUE TO NODE FAILURE" in log:
+        return Outcome("failed", now(), reason="node-fail", error=Failure(f"job {launched.job} lost its node", _AGAIN))
+    if "CANCELLED AT" in log:
+        error = Failure(f"job {launched.job} was cancelled by hand")
+        return Outcome("killed", now(), signal=signal.SIGTERM, error=error)
+    begun = "it had begun" if run.has(Start) else "it had not begun"
+    message = f"Slurm knows nothing of job {launched.job} any more, and {begun}"
+    return Outcome("lost", now(), error=Failure(message, "run it again"))
+
+
+_AGAIN = "run it again; `sinfo -R` says what is wrong with the node"
+_REASONS = {
+    "TIMEOUT": ("timeout", "ran out of its time", "raise `time` under `resources`"),
+    "DEADLINE": ("timeout", "ran out of its time: its deadline has come", "run it again with a later deadline"),
+    "OUT_OF_MEMORY": ("out-of-memory", "ran out of memory", "raise `memory` under `resources`"),
+    "NODE_FAIL": ("node-fail", "lost its node", _AGAIN),
+    "BOOT_FAIL": ("node-fail", "got a node that did not boot", _AGAIN),
+    "LAUNCH_FAILED": ("node-fail", "could not be launched", _AGAIN),
+    "RECONFIG_FAIL": ("node-fail", "got a node that could not be set up", _AGAIN),
+}
+
+
+def _past_time(job: str) -> Outcome:
+    reason, text, hint = _REASONS["TIMEOUT"]
+    return Outcome("failed", now(), reason=reason, error=Failure(f"job {job} {text}", hint))
+
+
+def _out_of_memory(job: str, place: str = "") -> Outcome:
+    reason, text, hint = _REASONS["OUT_OF_MEMORY"]
+    return Outcome("failed", now(), reason=reason, error=Failure(f"job {job} {text}{place}", hint))
+
+
+def _ran_out_of_memory(log: str) -> bool:
+    return "exceeded memory limit" in log or "Exceeded job memory limit" in log or "oom-kill event" in log.lower()
+
+
+def _place(job: Job) -> str:
+    return f" on {job.nodes}" if job.nodes else ""
+
+
+def _route(run: RunDirectory) -> str:
+    launched = run.find(Launched)
+    return "" if launched is None else launched.route
+
+
+def _exit_code(job: Job, route: str) -> str:
+    """Return a job's exit code and signal as Slurm writes them, `3:0`; "" where it is not known."""
+    try:
+        text = answer("scontrol", "show", "job", "-o", job.id, route=route)
+    except SilentError:
+        return ""
+    return next((word.partition("=")[2] for word in text.split() if word.startswith("ExitCode=")), "")
+
+
+def _log(run: RunDirectory) -> str:
+    try:
+        return run.launcher_log.read_bytes()[-65536:].decode("utf-8", "replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,114 @@
+"""Hands a prepared run to Slurm as one job, and notes which; a launch is never doubled."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from typing import Optional
+
+from runner.errors import BackendError
+from runner.worker.clock import now
+from runner.worker.facts import Launched, Placement, Start
+from runner.worker.rundir import RunDirectory
+from runner.worker.slurm import options, queue
+from runner.worker.slurm.commands import SilentError, answer, complaint, slurm
+from runner.worker.spec import RunSpec
+
+_CURES = (
+    ("partition", '`sinfo -s` lists the partitions; set it with -c \'{"partition": "NAME"}\' or for the host'),
+    ("account", "`sacctmgr show associations user=$USER` lists the accounts; set `account`"),
+    ("qos", "set another `qos`, or leave it out"),
+    ("gres", "the partition has no such accelerators: correct `gpus` under `resources`, or the partition"),
+    ("time", "lower `time` under `resources`, or choose a partition that grants it"),
+    ("memory", "lower `memory` under `resources`, or choose a partition with larger nodes"),
+    ("option", "correct the launcher's options: they are the long names of sbatch's"),
+    ("contact", "`scontrol ping` says whether the controller is up; run it again when it is"),
+    ("configuration source", "Slurm is not set up here; run mlrun on the cluster's login node"),
+    ("not available", "no node has what `resources` ask for: `sinfo -N -l` shows what there is"),
+)
+
+
+def submit(run: RunDirectory, spec: RunSpec, placement: Placement) -> Launched:
+    """Submit a run's job and write launch.json; BackendError says in one line why Slurm does not take it."""
+    chosen = placement.launcher_options
+    route = chosen.get("clusters", "")
+    most = None if spec.resources.time is None else _most(chosen.get("partition", ""), route)
+    argv = ["sbatch", *_own_words(run), *options.words(spec.resources, chosen, most)]
+    try:
+        done = slurm(*argv, stdin=script(run), without=spec.secrets)
+    except SilentError as error:
+        return _found(run, route, error)
+    if done.code:
+        reason = complaint(done)
+        return _found(run, route, BackendError(f"Slurm does not take the job: {reason}", hint=_cure(reason)))
+    job, _, route = done.text.strip().splitlines()[-1].partition(";")
+    return note(run, job, route, chosen.get("partition", ""))
+
+
+def script(run: RunDirectory) -> bytes:
+    """Return a job's script: it names the worker and the run directory, and nothing of the user's."""
+    worker = [sys.executable, "-X", "utf8", "-S", "-E", os.path.abspath(sys.argv[0]), "execute", str(run.path)]
+    return os.fsencode(f"#!/bin/sh\nexec {' '.join(shlex.quote(word) for word in worker)}\n")
+
+
+def note(run: RunDirectory, job: str, route: str, partition: str = "") -> Launched:
+    """Write launch.json, and return what it holds: the job itself may have been the first to write it."""
+    try:
+        cluster = route or queue.cluster_name()
+    except SilentError:
+        cluster = ""
+    launched = Launched("slurm", job, now(), cluster=cluster, route=route, partition=partition)
+    return launched if run.write(launched) else run.read(Launched)
+
+
+def adopt(run: RunDirectory, placement: Placement) -> Optional[Launched]:
+    """Return the job of a run whose launch was cut off before it was noted, and note it; None where there is none."""
+    route = placement.launcher_options.get("clusters", "")
+    job = queue.find_by_name(run.id, route)
+    return None if job is None else note(run, job.id, route, job.partition)
+
+
+def _found(run: RunDirectory, route: str, error: BackendError) -> Launched:
+    """Return the job after all: an answer can be lost when the question was not. Else raise."""
+    try:
+        job = queue.find_by_name(run.id, route)
+    except SilentError:
+        job = None  # one that comes to light later finds the run ended, and goes
+    if job is None or (job.has_ended and not run.has(Start)):  # Slurm enters some that it refuses, as failed
+        raise error
+    return note(run, job.id, route, job.partition)
+
+
+def _own_words(run: RunDirectory) -> list[str]:
+    log = str(run.launcher_log).replace("%", "%%")  # Slurm puts numbers and names in place of %j and the like
+    return [
+        "--parsable",
+        "--no-requeue",
+        "--export=ALL",
+        f"--job-name={run.id}",
+        f"--chdir={run.path}",
+        f"--output={log}",
+        "--open-mode=append",
+        f"--signal=B:USR1@{options.WARNING}",
+    ]
+
+
+def _most(partition: str, route: str) -> Optional[float]:
+    """Return how many seconds a partition grants a job; None where it sets no limit, or none is known."""
+    try:
+        lines = answer("scontrol", "show", "partition", "-o", *filter(None, [partition]), route=route).splitlines()
+    except SilentError:
+        return None
+    line = next((each for each in lines if partition or " Default=YES " in each), "")
+    limit = re.search(r" MaxTime=(?:(\d+)-)?(\d+):(\d\d):(\d\d) ", line)
+    if limit is None:
+        return None
+    days, hours, minutes, seconds = (int(each or 0) for each in limit.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60.0 + seconds
+
+
+def _cure(reason: str) -> str:
+    said = reason.lower()
+    return next((cure for word, cure in _CURES if word in said), "correct `resources:` or the launcher's options")

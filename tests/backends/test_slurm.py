@@ -1,0 +1,21 @@
+"""The backend `slurm` on a real cluster of one node: the contract, and what only a queue can do."""
+
+import pytest
+
+from runner.backends.slurm import SlurmBackend
+from tests.backends.contract import Contract
+from tests.slurm import Cluster, _shared_cluster, cluster, own_cluster
+
+__all__ = ["_shared_cluster", "cluster", "own_cluster"]
+
+
+class TestSlurm(Contract):
+    patience = 90.0
+
+    @pytest.fixture
+    def backend(self, cluster: Cluster):
+        return SlurmBackend()
+
+    @pytest.fixture
+    def lab(self, lab):
+        return lab

@@ -1,0 +1,131 @@
+"""The real command with a real Slurm of one node: what a cluster's user does, and sees."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Mlrun, Project, until
+from tests.slurm import Cluster, _shared_cluster, cluster, own_cluster
+
+__all__ = ["_shared_cluster", "cluster", "own_cluster"]
+
+SHELL_ONLY = Path(__file__).parents[2] / "example_projects" / "shell_only"
+SLURM = ("-b", "slurm", "--env-manager", "local")
+
+
+def command(project: Project, text: str, more: str = "") -> Path:
+    project.write("MLproject", f"name: demo\nentry_points:\n  main:\n    command: {text!r}\n{more}")
+    return project.path
+
+
+def test_an_example_runs_as_a_job(mlrun: Mlrun, cluster: Cluster):
+    said = mlrun("run", SHELL_ONLY, "-P", "greeting=good day", *SLURM, "-c", '{"partition": "debug"}').ok()
+    assert said.out == "good day, world\n"
+    assert "submitted as job" in said.err
+    record = mlrun.show()
+    execution = record["execution"]
+    assert (execution["launcher"], execution["cluster"], execution["partition"]) == ("slurm", "lab", "debug")
+    assert execution["node"] == os.uname().nodename
+    assert execution["job_id"].isdigit()
+    assert execution["queued"] >= 0
+    assert record["run"]["status"] == "succeeded"
+    assert f"slurm {execution['job_id']}, cluster lab, partition debug" in mlrun("show", "latest").ok().out
+
+
+def test_what_it_asks_for_is_asked_of_slurm(mlrun: Mlrun, project: Project, cluster: Cluster):
+    asked = "    resources: {cpus: 3, memory: 300M, time: 90}\n"
+    path = command(project, "scontrol show job -o $SLURM_JOB_ID", asked)
+    job = mlrun("run", path, *SLURM, "-c", '{"comment": "two words", "nice": 5}').ok().out
+    for word in ("CPUs/Task=3", "TimeLimit=00:05:00", "MinMemoryNode=300M", "Comment=two words", "Nice=5", "Requeue=0"):
+        assert f" {word} " in job
+    run = mlrun.directory()
+    assert f" JobName={run.name} " in job
+    assert f" StdOut={run}/slurm.log " in job
+    assert not list(project.path.glob("slurm*"))
+
+
+def test_a_job_waits_and_is_taken_out_of_the_queue(mlrun: Mlrun, project: Project, cluster: Cluster):
+    path = command(project, "echo never")
+    run = mlrun("run", path, *SLURM, "-c", '{"begin": "now+1hour"}', "--detach").ok().out.strip()
+    until((mlrun.directory(run) / "launch.json").exists, 60)
+    assert mlrun("list", "--json").ok().json["runs"][0]["status"] == "submitted"
+    assert "is pending (BeginTime)" in mlrun("show", run).ok().out
+    mlrun("cancel", run).ok()
+    assert mlrun.show(run)["run"]["status"] == "killed"
+    job = mlrun.show(run)["execution"]["job_id"]
+    assert cluster.call("squeue", "-h", "-t", "all", "-j", job, "-o", "%T") == "CANCELLED"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupting_the_command_line_ends_the_job(
+    mlrun: Mlrun, project: Project, cluster: Cluster, number: int, code: int
+):
+    path = command(project, "trap 'echo told; exit 3' INT TERM; echo ready; sleep 300 & wait")
+    process = mlrun.popen("run", path, *SLURM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, b"told\n")
+    assert mlrun.show()["run"]["status"] == "killed"
+
+
+def test_a_job_outlives_its_command_line_and_is_found_again(mlrun: Mlrun, project: Project, cluster: Cluster):
+    path = command(project, "echo ready; sleep 2; echo done > result.txt", "    outputs: [result.txt]\n")
+    process = mlrun.popen("run", path, *SLURM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.kill()
+    process.communicate()
+    assert mlrun("list", "--json").ok().json["runs"][0]["status"] == "running"
+    assert mlrun("logs", "-f", "latest").ok().out == "ready\n"
+    mlrun("wait", "latest").ok()
+    assert [output["path"] for output in mlrun.show()["outputs"]] == ["result.txt"]
+    assert not (project.path / "result.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ('{"partition": "nowhere"}', ("Invalid partition name specified", "sinfo -s")),
+        ('{"mem": "1T"}', ("Memory specification can not be satisfied", "lower `memory`")),
+        ('{"gres": "gpu:1"}', ("Invalid generic resource", "no such accelerators")),
+        ('{"nonsense": "1"}', ("unrecognized option '--nonsense", "long names of sbatch")),
+    ],
+)
+def test_what_slurm_refuses_is_said_in_one_line(
+    mlrun: Mlrun, project: Project, cluster: Cluster, config: str, words: tuple[str, ...]
+):
+    said = mlrun("run", project.path, *SLURM, "-c", config)
+    assert said.code == 125
+    assert all(word in said.err for word in words), said.err
+    assert said.err.partition("error: ")[2].count("\n") == 3  # a line, a blank one, a hint
+    assert mlrun.show()["result"]["reason"] == "submit"
+
+
+@pytest.mark.parametrize("config", ['{"array": "1-3"}', '{"--partition": "debug"}', '{"partition": ["a"]}'])
+def test_an_option_that_is_not_the_users_to_set_leaves_no_run(
+    mlrun: Mlrun, project: Project, cluster: Cluster, config: str
+):
+    said = mlrun("run", project.path, *SLURM, "-c", config)
+    assert said.code == 2
+    assert "hint: " in said.err
+    assert mlrun("list", "--json").ok().json["runs"] == []
+
+
+def test_a_host_may_be_this_machine_with_slurm(mlrun: Mlrun, project: Project, cluster: Cluster):
+    mlrun("host", "add", "queue", "local", "--launcher", "slurm", "--partition", "debug", "--option", "nice=7").ok()
+    path = command(project, "scontrol show job -o $SLURM_JOB_ID")
+    said = mlrun("run", path, "--on", "queue", "--env-manager", "local").ok()
+    assert " Nice=7 " in said.out
+    assert mlrun.show()["execution"]["backend"] == "slurm"
+
+
+def test_a_project_with_secrets(mlrun: Mlrun, project: Project, cluster: Cluster):
+    text = "printf %s $TOKEN | wc -c; tr '\\0' '\\n' < /proc/$PPID/environ | grep -c ^TOKEN="
+    path = command(project, text, "    secrets: [TOKEN]\n")
+    said = mlrun("run", path, *SLURM, TOKEN="hush-hush")
+    assert said.out.split() == ["9", "0"]  # the command has it; the job's own environment never had
+    assert not [file for file in cluster.base.rglob("*") if file.is_file() and b"hush-hush" in file.read_bytes()]

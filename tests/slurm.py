@@ -1,0 +1,227 @@
+"""A real Slurm cluster of one node for tests: sockets, ports, state and credentials of its own, shared by all workers.
+
+`cluster` is for tests that leave it as it is; `own_cluster` for those that kill its daemons.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.needs import need
+
+_PATIENCE = 60.0  # seconds for a daemon to answer on a loaded machine
+
+_CONF = """\
+ClusterName=lab
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller}
+SlurmdPort={node}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={base}/munge.socket
+CredType=cred/munge
+StateSaveLocation={base}/state
+SlurmdSpoolDir={base}/spool
+SlurmctldPidFile={base}/slurmctld.pid
+SlurmdPidFile={base}/slurmd.pid
+SlurmctldLogFile={base}/slurmctld.log
+SlurmdLogFile={base}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
+SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0
+ReturnToService=2
+SlurmdParameters=config_overrides
+SlurmdTimeout=10
+MessageTimeout=5
+KillWait=5
+DefMemPerCPU=100
+MpiDefault=none
+SwitchType=switch/none
+SlurmctldDebug=info
+SlurmdDebug=info
+NodeName={host} NodeAddr=127.0.0.1 CPUs=64 Sockets=1 CoresPerSocket=64 ThreadsPerCore=1 RealMemory=6400
+PartitionName=debug Nodes={host} Default=YES MaxTime=60 State=UP
+PartitionName=closed Nodes={host} State=DOWN
+"""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One node that takes jobs; `base` holds all that it is made of."""
+
+    base: Path
+
+    @property
+    def conf(self) -> Path:
+        return self.base / "slurm.conf"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"SLURM_CONF": str(self.conf)}
+
+    def call(self, *argv: str, check: bool = True) -> str:
+        done = subprocess.run(
+            argv, env={**os.environ, **self.environ}, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout.strip()
+
+    def pid(self, daemon: str) -> int:
+        return int((self.base / f"{daemon}.pid").read_text())
+
+    def stop(self, daemon: str) -> None:
+        """Kill a daemon, and wait until it has gone."""
+        pid = self.pid(daemon)
+        os.kill(pid, signal.SIGKILL)
+        until_gone(pid)
+
+    def run_daemon(self, daemon: str) -> None:
+        subprocess.run([f"/usr/sbin/{daemon}"], env={**os.environ, **self.environ}, check=True, timeout=60)
+
+    def until_idle(self) -> None:
+        """Wait until the node takes jobs."""
+        deadline = time.monotonic() + _PATIENCE
+        while "up idle" not in (state := self.call("sinfo", "-h", "-p", "debug", "-o", "%a %T", check=False)):
+            assert time.monotonic() < deadline, f"the node is {state!r}\n{(self.base / 'slurmd.log').read_text()}"
+            time.sleep(0.05)
+
+    def start(self) -> None:
+        host = os.uname().nodename
+        ports = _free_ports()
+        self.conf.write_text(_CONF.format(base=self.base, host=host, controller=ports[0], node=ports[1]))
+        for name in ("state", "spool"):
+            (self.base / name).mkdir(exist_ok=True)
+        key = self.base / "munge.key"
+        key.write_bytes(secrets.token_bytes(128))
+        key.chmod(0o600)
+        subprocess.run(
+            [
+                "/usr/sbin/munged", "--force", f"--key-file={key}", f"--socket={self.base}/munge.socket",
+                f"--pid-file={self.base}/munged.pid", f"--log-file={self.base}/munged.log",
+                f"--seed-file={self.base}/munged.seed",
+            ],
+            check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+        for daemon in ("slurmctld", "slurmd"):
+            self.run_daemon(daemon)
+        self.until_idle()
+
+    def end(self) -> None:
+        for daemon in ("slurmd", "slurmctld", "munged"):
+            try:
+                os.kill(self.pid(daemon), signal.SIGKILL)
+            except (OSError, ValueError):
+                continue
+        shutil.rmtree(self.base, ignore_errors=True)
+
+
+def until_gone(pid: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+def _need_slurm() -> None:
+    need("slurm", os.getuid() == 0, "only root can start a Slurm cluster of its own")
+    for program in ("slurmctld", "slurmd", "munged"):
+        need("slurm", Path(f"/usr/sbin/{program}").exists(), f"there is no {program} here")
+
+
+_wardens: list["subprocess.Popen[bytes]"] = []  # they outlive us
+
+# Ends a cluster as soon as nobody holds `users` any more: also where the tests were killed.
+_WARDEN = """
+import fcntl, sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[2]]
+from tests.slurm import Cluster
+with open(sys.argv[1] + "/users") as users:
+    fcntl.flock(users, fcntl.LOCK_EX)
+    Cluster(Path(sys.argv[1])).end()
+"""
+
+
+@contextmanager
+def _used(base: Path) -> Iterator[Cluster]:
+    """Use the cluster in a directory that exists, started where nobody uses it yet."""
+    made = Cluster(base)
+    with (base / "users").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        with (base / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (base / "ready").exists():
+                warden = [sys.executable, "-c", _WARDEN, str(base), str(Path(__file__).parents[1])]
+                _wardens.append(subprocess.Popen(warden, start_new_session=True))
+                made.start()
+                (base / "ready").touch()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    _need_slurm()
+    common = tmp_path_factory.getbasetemp()
+    common = common.parent if "PYTEST_XDIST_WORKER" in os.environ else common
+    with (common / "slurm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        place = common / "slurm.place"
+        if not place.exists() or not Path(place.read_text()).exists():
+            place.write_text(_make_base())
+        base = Path(place.read_text())
+        used = _used(base)
+        made = used.__enter__()  # before another one can take it for abandoned
+    try:
+        yield made
+    finally:
+        used.__exit__(None, None, None)
+
+
+def _make_base() -> str:
+    """Make a directory that any user can reach: jobs of others come to the sockets."""
+    base = tempfile.mkdtemp(prefix="mlrun-slurm-")
+    Path(base).chmod(0o755)
+    return base
+
+
+@pytest.fixture
+def cluster(_shared_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The cluster of all tests; Slurm's commands find it."""
+    monkeypatch.setenv("SLURM_CONF", str(_shared_cluster.conf))
+    return _shared_cluster
+
+
+@pytest.fixture
+def own_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A cluster of the test's own, to be broken."""
+    _need_slurm()
+    with _used(Path(_make_base())) as made:
+        monkeypatch.setenv("SLURM_CONF", str(made.conf))
+        yield made

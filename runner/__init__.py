@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runner.api import SubmittedRun, rerun, run, runs
     from runner.errors import MlrunError, RunFailedError
+    from runner.logging import log_metric
 
 __version__ = "0.1.0"
-__all__ = ["MlrunError", "RunFailedError", "SubmittedRun", "__version__", "rerun", "run", "runs"]
+__all__ = ["MlrunError", "RunFailedError", "SubmittedRun", "__version__", "log_metric", "rerun", "run", "runs"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the API when it is asked for: the worker imports this package, and brings nothing of it."""
+    if name == "log_metric":
+        from runner.logging import log_metric
+
+        return log_metric
     if name in __all__:
         from runner import api, errors
 

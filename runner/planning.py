@@ -26,6 +26,7 @@ def plan(
         environment=environment,
         inputs=resolved.inputs,
         outputs=entry.outputs,
+        metrics=entry.metrics,
         resources=entry.resources,
         environ=dict(entry.environ),
         secrets=entry.secrets,

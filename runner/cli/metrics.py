@@ -41,14 +41,14 @@ def metrics(session: Session, run_id: str, names: tuple[str, ...], as_csv: bool)
       mlrun metrics latest loss
       mlrun metrics 1a2b3c4d 'val_*' --csv > curves.csv
     """
-    from runner.records.finish import finish
+    from runner.flow.follow import record_of
 
     if as_csv and session.json:
         message = "--csv and --json are two forms of the same thing"
         raise UsageError(message, hint="give one of them")
     store = session.store
     run = store.find(run_id)
-    record: Any = finish(run, store)
+    record: Any = record_of(run, store, brief=True)
     chosen = _chosen(record["metrics"]["series"], names)
     if not (names or as_csv or session.json):
         _print_list(session, chosen)

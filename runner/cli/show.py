@@ -38,7 +38,7 @@ def show(session: Session, run_id: str) -> None:
 
     store = session.store
     run = store.find(run_id)
-    record: Any = record_of(run, store)
+    record: Any = record_of(run, store, brief=not session.json)
     if session.json:
         click.echo(json.dumps(record, indent=1))
         return

@@ -72,12 +72,15 @@ def refresh(store: Store, runs: Iterable[RunDirectory] | None = None, *, bring: 
     return states
 
 
-def record_of(run: RunDirectory, store: Store) -> Json:
-    """Return the record of a run, its results brought here first; of one that goes on, what is known now."""
+def record_of(run: RunDirectory, store: Store, *, brief: bool = False) -> Json:
+    """Return the record of a run, its results brought here first; of one that goes on, what is known now.
+
+    ``brief`` leaves the values of metrics out of the record of a run that goes on.
+    """
     if run.record.exists() or not away.is_away(run):
-        return finish(run, store)
+        return finish(run, store, brief=brief)
     state = refresh(store, [run], bring=True)[run.id]
-    return finish(run, store, None if run.has(Outcome) else state)
+    return finish(run, store, None if run.has(Outcome) else state, brief=brief)
 
 
 def reach(run: RunDirectory) -> tuple[Backend, Ticket]:

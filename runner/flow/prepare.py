@@ -117,7 +117,7 @@ def _captured(ask: Ask, entry: EntryPoint, source: Source, store: Store) -> Capt
         source,
         store.objects,
         cache,
-        outputs=entry.outputs,
+        outputs=(*entry.outputs, *entry.metrics),
         skip=(store.root, store.cache),
         size_cap=SIZE_CAP if ask.size_cap is None else ask.size_cap,
     )

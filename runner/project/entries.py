@@ -16,7 +16,8 @@ from runner.worker.command import check_template
 from runner.worker.spec import Resources
 
 ENVIRONMENTS = ("python_env", "conda_env", "docker_env")
-SHARED = ("inputs", "outputs", "environ", "secrets", "resources", "shell")
+SHARED = ("inputs", "outputs", "metrics", "environ", "secrets", "resources", "shell")
+METRICS = (".json", ".yaml", ".yml", ".csv", ".tsv")
 ENTRY_KEYS = ("command", "parameters", "description", *ENVIRONMENTS, *SHARED)
 
 _LEAVES_RUNNING = "stops with a traceback and leaves a run RUNNING for ever"
@@ -67,6 +68,7 @@ def read_shared(reader: Reader, items: Mapping[str, Node], name: str, prefix: st
         "",
         inputs=reader.texts(items.get("inputs"), f"{prefix}inputs", paths, _fits_input),
         outputs=reader.texts(items.get("outputs"), f"{prefix}outputs", paths, _fits_output),
+        metrics=reader.texts(items.get("metrics"), f"{prefix}metrics", paths, _fits_metrics),
         environ=_environ(reader, items.get("environ"), f"{prefix}environ"),
         secrets=reader.texts(items.get("secrets"), f"{prefix}secrets", names, _fits_variable),
         resources=_resources(reader, items.get("resources"), f"{prefix}resources"),
@@ -81,6 +83,7 @@ def merge(everywhere: EntryPoint, own: EntryPoint, items: Mapping[str, Node]) ->
         own,
         inputs=tuple(dict.fromkeys((*everywhere.inputs, *own.inputs))),
         outputs=tuple(dict.fromkeys((*everywhere.outputs, *own.outputs))),
+        metrics=tuple(dict.fromkeys((*everywhere.metrics, *own.metrics))),
         environ={**everywhere.environ, **own.environ},
         secrets=tuple(dict.fromkeys((*everywhere.secrets, *own.secrets))),
         resources=replace(everywhere.resources, **{name: wish for name, wish in wishes.items() if wish is not None}),
@@ -247,6 +250,12 @@ def _fits_output(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):
         return f"an output lies in the project, and {path!r} does not"
     return _fits_input(path)
+
+
+def _fits_metrics(path: str) -> str:
+    if not path.lower().endswith(METRICS):
+        return f"a file of metrics is called *{', *'.join(METRICS)}, and {path!r} is not"
+    return _fits_output(path)
 
 
 def _fits_variable(name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from runner.errors import FormatError
 from runner.worker.values import dataclass
 
-BASES = frozenset({"declared", "observed", "traced", "inferred", "logged"})  # how a fact is known
+BASES = frozenset({"declared", "observed", "traced", "inferred", "logged", "measured"})  # how a fact is known
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")  # UTC, milliseconds
 _SHA256 = re.compile(r"[0-9a-f]{64}")

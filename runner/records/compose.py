@@ -13,6 +13,7 @@ from runner.records.gaps import clock_set_back, explain_missing
 from runner.records.metrics import MOST_POINTS_ALTOGETHER, read_metrics
 from runner.records.model import Record, Relations, Run, Tool, Why
 from runner.records.results import Input, Log, Output, Result
+from runner.records.scores import read_scores
 from runner.records.tracking import read_tracking
 from runner.store.store import Store
 from runner.worker.facts import FileFact, Gap, Outcome, Request
@@ -27,16 +28,18 @@ _MOST_PRODUCERS = 20  # runs named as producers of one input
 _REFERENCE = re.compile(r"https?://\S*[\w/]|(?:[\w.-]+/[\w.-]+)?#\d+\b|\b[A-Z][A-Z0-9]+-\d+\b")
 
 
-def compose(run: RunDirectory, store: Store, state: State | None = None) -> Record:
+def compose(run: RunDirectory, store: Store, state: State | None = None, *, brief: bool = False) -> Record:
     """Return the record of a run as it is now; one that goes on has the status and the facts of this moment.
 
-    ``state`` is what `look` said, where it was asked already. FormatError where the run's own files are damaged.
+    ``state`` is what `look` said, where it was asked already; ``brief`` leaves the values of metrics out. FormatError
+    where the run's own files are damaged.
     """
     state = state or look(run)
     facts, gaps = gather(run, state.outcome)
     inputs, more = _inputs(facts, store)
-    metrics, metric_gaps = read_metrics(run.metrics)
-    room = MOST_POINTS_ALTOGETHER - sum(len(series.points) for series in metrics.series)
+    scores, score_gaps = read_scores(facts.outputs.files, facts.spec.metrics, store.objects)
+    metrics, metric_gaps = read_metrics(run.metrics, scores, brief=brief)
+    room = 0 if brief else MOST_POINTS_ALTOGETHER - sum(len(series.points) for series in metrics.series)
     tracking, tracking_gaps = read_tracking(run, ended=state.ended, room=room)
     parts: dict[str, Any] = {
         "run": _run(run, facts, state),
@@ -47,7 +50,7 @@ def compose(run: RunDirectory, store: Store, state: State | None = None) -> Reco
         "logs": _logs(run, facts.outcome),
     }
     clock = clock_set_back(facts.outcome, parts["run"].started)
-    known = (*gaps, *said(facts), *more, *metric_gaps, *tracking_gaps, *clock)
+    known = (*gaps, *said(facts), *more, *score_gaps, *metric_gaps, *tracking_gaps, *clock)
     return Record(
         **parts,
         actor=facts.request.actor,

@@ -18,11 +18,11 @@ from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look
 
 
-def finish(run: RunDirectory, store: Store, state: State | None = None) -> Json:
+def finish(run: RunDirectory, store: Store, state: State | None = None, *, brief: bool = False) -> Json:
     """Return the record of a run, composed and sealed if it has ended and nobody has done so yet.
 
-    Of a run that goes on, the record as it is now, not sealed. It can be done again, and by several at once: the first
-    record stands. ``state`` is what another machine says of the run.
+    Of a run that goes on, the record as it is now, not sealed; with ``brief`` without the values of metrics. It can be
+    done again, and by several at once: the first record stands. ``state`` is what another machine says of the run.
     FormatError where the run's files are damaged, IntegrityError where its record was changed.
     """
     if run.record.exists():
@@ -30,7 +30,7 @@ def finish(run: RunDirectory, store: Store, state: State | None = None) -> Json:
         return read(run)
     try:
         state = state or look(run)
-        record = compose(run, store, state)
+        record = compose(run, store, state, brief=brief and not state.ended)
     except FormatError:
         store.index.put(summarise(run))  # it is listed as damaged from now on, and not looked at again
         raise

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner.errors import StoreError
 from runner.records.basics import Digest, Number
 from runner.records.results import Metrics, Point, Series
+from runner.records.scores import Values
 from runner.worker.facts import Gap
 
 MOST_POINTS = 10_000  # of one series that a record holds; of a longer one it holds the digest and the extremes
 MOST_POINTS_ALTOGETHER = 100_000
 _LONGEST_LINE = 1 << 16  # bytes
+_PIECE = 1 << 20  # bytes that are read at a time
+_PENDING = 1000  # lines
 
 _TEXTS = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
 
@@ -39,12 +42,14 @@ class _Series:
     """A series that is being read."""
 
     name: str
+    file: str | None = None
     count: int = 0
     last: float = 0.0
     minimum: float = math.nan
     maximum: float = math.nan
     digest: Any = field(default_factory=hashlib.sha256)
-    points: list[Point] = field(default_factory=list)
+    points: list[tuple[float, int | None]] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)  # lines that are not yet in the digest
 
     def add(self, value: float, step: int | None) -> None:
         self.count += 1
@@ -53,12 +58,15 @@ class _Series:
             self.minimum = value if not math.isnan(value) else self.minimum
         if not value <= self.maximum:
             self.maximum = value if not math.isnan(value) else self.maximum
-        self.digest.update(f"{step} {value!r}\n".encode("ascii"))
+        self.pending.append(f"{step} {value!r}\n")
+        if len(self.pending) > _PENDING:
+            self._digest()
         if self.count <= MOST_POINTS:
-            self.points.append(Point(number(value), step))
+            self.points.append((value, step))
 
     def finish(self, room: int) -> Series:
         """Return the series; its points where all of them are had and ``room`` is left for them."""
+        self._digest()
         whole = self.count <= min(MOST_POINTS, room)
         return Series(
             name=self.name,
@@ -67,34 +75,68 @@ class _Series:
             minimum=number(self.minimum),
             maximum=number(self.maximum),
             digest=Digest(self.digest.hexdigest()),
-            points=tuple(self.points) if whole else (),
+            points=tuple(Point(number(value), step) for value, step in self.points) if whole else (),
+            file=self.file,
         )
 
+    def _digest(self) -> None:
+        self.digest.update("".join(self.pending).encode("ascii"))
+        self.pending.clear()
 
-def read_metrics(path: Path, room: int | None = None) -> tuple[Metrics, tuple[Gap, ...]]:
-    """Return what a metrics file holds; lines that are no metrics are left out, and a gap says so.
 
-    ``room``: how many points the record has left for it.
+def read_metrics(
+    path: Path, scores: Mapping[str, Values] | None = None, *, room: int | None = None, brief: bool = False
+) -> tuple[Metrics, tuple[Gap, ...]]:
+    """Return what a metrics file holds, and ``scores``: what was read from declared files of metrics, by path.
+
+    Lines that are no metrics are left out, and a gap says so. ``room``: how many points the record has left for it;
+    ``brief`` leaves the points of all series out.
     """
     series: dict[str, _Series] = {}
+    metrics, gaps = _read_logged(path, series)
+    for file, values in (scores or {}).items():
+        gaps += _enter(file, values, series)
+    finished = _finish(series, 0 if brief else MOST_POINTS_ALTOGETHER if room is None else room)
+    return replace(metrics, series=finished), (*gaps, *(() if brief else _left_out(finished)))
+
+
+def _read_logged(path: Path, series: dict[str, _Series]) -> tuple[Metrics, list[Gap]]:
     wrong: list[int] = []
     digest, size, line_number = hashlib.sha256(), 0, 0
     try:
         with path.open("rb") as stream:
-            for line_number, line in enumerate(stream, 1):
-                digest.update(line)
-                size += len(line)
-                found = read_line(line)
-                if found is not None:
-                    series.setdefault(found.name, _Series(found.name)).add(found.value, found.step)
-                elif line.strip():
-                    wrong.append(line_number)
+            while lines := stream.readlines(_PIECE):
+                digest.update(b"".join(lines))
+                for line_number, line in enumerate(lines, line_number + 1):  # noqa: B020 - counted on and on
+                    size += len(line)
+                    found = read_line(line)
+                    if found is None:
+                        wrong += [line_number] if line.strip() else []
+                        continue
+                    known = series.get(found.name) or series.setdefault(found.name, _Series(found.name))
+                    known.add(found.value, found.step)
     except FileNotFoundError:
-        return Metrics(), ()
+        return Metrics(), []
     except OSError as error:
-        return Metrics(), (Gap("metrics", f"{path.name} cannot be read: {error.strerror}"),)
-    finished = _finish(series, MOST_POINTS_ALTOGETHER if room is None else room)
-    return Metrics(finished, size, Digest(digest.hexdigest())), (*_gaps(path, wrong), *_left_out(finished))
+        return Metrics(), [Gap("metrics", f"{path.name} cannot be read: {error.strerror}")]
+    return Metrics(size=size, digest=Digest(digest.hexdigest())), _gaps(path, wrong)
+
+
+def _enter(file: str, values: Values, series: dict[str, _Series]) -> list[Gap]:
+    """Add the metrics of a declared file; of a name that is taken the first one stands, and a gap says so."""
+    gaps = []
+    for name, points in values.items():
+        before = series.get(name)
+        if before is None:
+            series[name] = read = _Series(name, file)
+            for value, step in points:
+                read.add(value, step)
+        elif before.last != points[-1][0]:
+            where = f"in {before.file}" if before.file else "as it was logged"
+            gaps.append(
+                Gap("metrics", f"{name} is {points[-1][0]!r} in {file}, and {before.last!r} {where}, which counts")
+            )
+    return gaps
 
 
 def _finish(series: dict[str, _Series], room: int) -> tuple[Series, ...]:
@@ -105,12 +147,12 @@ def _finish(series: dict[str, _Series], room: int) -> tuple[Series, ...]:
     return tuple(finished)
 
 
-def _gaps(path: Path, wrong: list[int]) -> tuple[Gap, ...]:
+def _gaps(path: Path, wrong: list[int]) -> list[Gap]:
     if not wrong:
-        return ()
+        return []
     lines = f"line {wrong[0]} of {path.name} is" if len(wrong) == 1 else f"{len(wrong)} lines of {path.name} are"
     first = "" if len(wrong) == 1 else f"; the first is line {wrong[0]}"
-    return (Gap("metrics", f"{lines} no metric (an object with name, value and step){first}"),)
+    return [Gap("metrics", f"{lines} no metric (an object with name, value and step){first}")]
 
 
 def _left_out(series: tuple[Series, ...]) -> tuple[Gap, ...]:
@@ -118,7 +160,7 @@ def _left_out(series: tuple[Series, ...]) -> tuple[Gap, ...]:
     if not long:
         return ()
     names = ", ".join(long[:3]) + (" and others" if len(long) > 3 else "")  # noqa: PLR2004 - enough to find the rest
-    return (Gap("metrics", f"the values of {names} are too many for the record; metrics.jsonl has them"),)
+    return (Gap("metrics", f"the values of {names} are too many for the record; `mlrun metrics` has them"),)
 
 
 class Measured(NamedTuple):

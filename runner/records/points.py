@@ -6,23 +6,38 @@ from collections.abc import Collection
 from typing import Any
 
 from runner.records.metrics import Measured, amount, logged
+from runner.records.scores import Values, read_scores
 from runner.worker.files import Json
 from runner.worker.objects import Objects
 from runner.worker.rundir import RunDirectory
+from runner.worker.spec import RunSpec
 
 
 def points_of(run: RunDirectory, objects: Objects, record: Json, names: Collection[str]) -> dict[str, list[Measured]]:
     """Return the values of the named metrics, in the order in which they were logged."""
-    del objects
     points: dict[str, list[Measured]] = {name: [] for name in names}
-    for each in logged(run.metrics):
-        if each.name in points:
-            points[each.name].append(each)
     data: Any = record
-    for series in data["metrics"]["series"]:
-        if not points.get(series["name"], True):
-            points[series["name"]] = _recorded(series)
+    series = [item for item in data["metrics"]["series"] if item["name"] in points]
+    logged_ones = {item["name"] for item in series if not item.get("file")}
+    if logged_ones:
+        for each in logged(run.metrics):
+            if each.name in logged_ones:
+                points[each.name].append(each)
+    read = _scores(run, objects) if any(_is_cut(item) for item in series) else {}
+    for item in series:
+        name = item["name"]
+        if not points[name]:  # read from a file, or the run directory has no metrics.jsonl any more
+            points[name] = _recorded(item) or [Measured(name, *each, None) for each in read[item["file"]][name]]
     return points
+
+
+def _is_cut(series: Any) -> bool:
+    return bool(series.get("file")) and not series["points"]
+
+
+def _scores(run: RunDirectory, objects: Objects) -> dict[str, Values]:
+    files = run.read_files(run.outputs)
+    return read_scores(() if files is None else files.files, run.read(RunSpec).metrics, objects)[0]
 
 
 def _recorded(series: Any) -> list[Measured]:

@@ -78,6 +78,7 @@ class Series:
     maximum: Number
     digest: Digest  # of the lines `STEP VALUE`, also where the points are left out
     points: tuple[Point, ...] = ()  # empty where there are more than a record holds
+    file: str | None = None  # the declared file it was read from; None where it was logged
 
     def __post_init__(self) -> None:
         """Refuse text that is no number."""
@@ -88,7 +89,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What was logged to $MLRUN_METRICS, and that file."""
+    """What was logged to $MLRUN_METRICS, and that file; and the numbers in declared files of metrics."""
 
     series: tuple[Series, ...] = ()
     size: int = 0

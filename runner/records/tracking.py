@@ -106,7 +106,7 @@ def _replay(directory: Path, identity: str) -> Track:
 def _child(run: Path, directory: Path, ended: bool, room: int, gaps: list[Gap]) -> SubRun:
     track = _replay(directory, directory.name)
     info = track.info
-    metrics, more = read_metrics(directory / "metrics.jsonl", room)
+    metrics, more = read_metrics(directory / "metrics.jsonl", room=room)
     gaps += (Gap("tracking", f"sub-run {directory.name}: {gap.reason}") for gap in more)
     status = str(info["status"]).lower()
     parent = track.tags.get(_PARENT)

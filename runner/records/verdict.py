@@ -166,10 +166,13 @@ def _compare_outputs(first: Record, second: Record, objects: Objects | None, fin
 
 
 def compared_outputs(first: Record, second: Record) -> tuple[dict[str, Output], dict[str, Output], str]:
-    """Return what is compared of two runs: what was logged, and what was declared; else the observed outputs too."""
+    """Return what is compared of two runs: what was logged, and what was declared; else the observed outputs too.
+
+    Of declared files of metrics the values are compared, with the other metrics.
+    """
     declared = any(output.basis == "declared" for record in (first, second) for output in record.outputs)
     basis = "declared" if declared else "observed"
-    bases = ("declared", "logged") if declared else BASES
+    bases = ("declared", "logged") if declared else BASES - {"measured"}
     old, new = (
         by_place([output for output in record.outputs if output.basis in bases], record) for record in (first, second)
     )

@@ -260,7 +260,7 @@ class FileFact:
     path: str  # POSIX, relative to the project where inside, else absolute; logged: relative to the run directory
     size: int
     sha256: Optional[str]  # None: above a cap, said in the gaps
-    basis: str  # declared, parameter, observed, traced, logged
+    basis: str  # declared, parameter, observed, traced, logged, measured
     previous: Optional[str] = None  # an output that replaced a file: the digest before
     parameter: Optional[str] = None
     stored: bool = False  # in the object store

@@ -123,6 +123,7 @@ class RunSpec:
     environment: EnvironmentSpec
     inputs: tuple[Input, ...] = ()
     outputs: tuple[str, ...] = ()  # declared paths and globs, relative to the project
+    metrics: tuple[str, ...] = ()  # the same, of files whose numbers are metrics: JSON, YAML, CSV
     resources: Resources = field(default_factory=Resources)
     environ: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()  # names only
@@ -136,6 +137,11 @@ class RunSpec:
         Git facts, the project's name and the lock stay out: the same bytes run the same, whatever they are called.
         """
         return hashlib.sha256(canonical(self._deciding())).hexdigest()
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """What the command is declared to write: outputs, and files of metrics."""
+        return (*self.outputs, *self.metrics)
 
     @property
     def pinned_digest(self) -> str:

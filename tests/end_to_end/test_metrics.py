@@ -104,3 +104,84 @@ def test_runs_are_listed_by_their_metrics(curves, mlrun):
     assert wrong.code == 2
     assert "at character 15: a number, or a text in quotes, is expected, not <\n  metrics.rmse << 3\n" in wrong.err
     assert mlrun("list", "--sort", "metrics").code == 2
+
+
+SCORES = """\
+name: scores
+metrics: [scores.json]
+entry_points:
+  main:
+    parameters: {rmse: {default: "0.5"}}
+    metrics: eval/*.csv
+    command: |
+      mkdir -p eval
+      echo '{{"rmse": '{rmse}', "test": {{"mae": 1}}, "when": "'$RANDOM$RANDOM'"}}' > scores.json
+      printf 'epoch,loss\\n1,0.5\\n2,0.25\\n' > eval/history.csv
+"""
+
+
+@pytest.fixture
+def scores(project, mlrun):
+    project.write("MLproject", SCORES)
+
+    def run(*argv):
+        return mlrun("run", project.path, "--env-manager", "local", *argv)
+
+    return run
+
+
+@pytest.mark.parametrize("where", [(), ("--isolated",)])
+def test_numbers_in_declared_files_are_metrics(scores, mlrun, project, where):
+    scores(*where).ok()
+    record = mlrun.show()
+    found = {item["name"]: (item["count"], item["last"], item["file"]) for item in record["metrics"]["series"]}
+    assert found == {
+        "rmse": (1, 0.5, "scores.json"), "test.mae": (1, 1.0, "scores.json"), "loss": (2, 0.25, "eval/history.csv")
+    }  # fmt: skip
+    assert {item["path"]: (item["basis"], item["stored"]) for item in record["outputs"]} == {
+        "scores.json": ("measured", True),
+        "eval/history.csv": ("measured", True),
+    }
+    rows = mlrun("metrics", "latest", "loss", "--csv").ok().out.splitlines()
+    assert rows == ["name,step,value,timestamp", "loss,1,0.5,", "loss,2,0.25,"]
+    assert "rmse" in mlrun("list", "--where", "metrics.rmse = 0.5").ok().out
+    # What the files hold besides their numbers differs each time, and is no part of the verdict.
+    assert "identical: 4 results" in mlrun("rerun", "latest", "--check").ok().err
+    again = mlrun("rerun", "latest", "-P", "rmse=0.6", "--check")
+    assert again.code == 1
+    assert "metric rmse: 0.5 -> 0.6" in again.err
+    assert "; 1 not the same" in again.err
+    assert mlrun("rerun", record["run"]["id"], "-P", "rmse=0.5001", "--check", "--tolerance", "rmse=1%").code == 0
+
+
+def test_a_declared_file_that_was_not_written_is_a_gap(project, mlrun):
+    project.write(
+        "MLproject", "metrics: [old.json, none.yaml, bad.json]\nentry_points: {main: {command: echo x > bad.json}}"
+    )
+    project.write("old.json", '{"rmse": 0.1}')
+    mlrun("run", project.path, "--env-manager", "local").ok()
+    record = mlrun.show()
+    assert record["metrics"]["series"] == []
+    assert sorted(gap["reason"] for gap in record["gaps"] if gap["field"] == "metrics") == [
+        "bad.json cannot be read: no JSON: Expecting value: line 1 column 1 (char 0)",
+        "the declared file of metrics none.yaml was not written",
+        "the declared file of metrics old.json was there before, and this run did not write it",
+    ]
+
+
+def test_a_file_of_another_kind_is_refused(project, mlrun):
+    project.write("MLproject", "metrics: [scores.txt]\nentry_points: {main: {command: ls}}")
+    said = mlrun("check", project.path)
+    assert said.code == 1
+    assert "a file of metrics is called *.json, *.yaml, *.yml, *.csv, *.tsv, and 'scores.txt' is not" in said.out
+
+
+def test_log_metric_inside_a_run(project, mlrun):
+    python = sys.executable
+    project.write(
+        "train.py", "import runner\nfor step in range(3):\n    runner.log_metric('loss', 1 / (step + 1), step)\n"
+    )
+    project.write("MLproject", f"entry_points: {{main: {{command: {python} train.py}}}}")
+    mlrun("run", project.path, "--env-manager", "local").ok()
+    (series,) = mlrun.show()["metrics"]["series"]
+    assert [(point["step"], point["value"]) for point in series["points"]] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]

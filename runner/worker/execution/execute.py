@@ -191,7 +191,7 @@ def _take_stock(
 
 def _seal_outputs(job: Job, prepared: Prepared) -> outputs.Written:
     after = look(job, prepared.workplace)
-    policy = outputs.Policy(job.spec.outputs, prepared.workplace.fresh)
+    policy = outputs.Policy(job.spec.outputs, prepared.workplace.fresh, job.spec.metrics)
     root = str(prepared.workplace.project)
     written = outputs.seal(root, prepared.before, after, policy, job.objects, prepared.digests)
     prepared.digests.save()

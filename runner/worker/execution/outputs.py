@@ -18,6 +18,8 @@ from runner.worker.hashing import sha256_of_file
 from runner.worker.objects import Objects
 from runner.worker.values import dataclass
 
+MEASURED = "measured"  # the basis of a declared file of metrics: its numbers count, not its bytes
+
 
 @dataclass(frozen=True)
 class Before:
@@ -35,10 +37,17 @@ class Policy:
 
     declared: tuple[str, ...]  # paths and globs; what they name is always stored
     fresh: bool  # nobody else works in the directory, and it will be removed
+    metrics: tuple[str, ...] = ()  # files whose numbers are read afterwards: stored too
 
     def pattern(self, path: str) -> Optional[str]:
-        """Return the declared output a file answers to."""
-        return next((pattern for pattern in self.declared if matches(pattern, path)), None)
+        """Return the declared output, or file of metrics, a file answers to."""
+        return next((pattern for pattern in (*self.declared, *self.metrics) if matches(pattern, path)), None)
+
+    def basis(self, path: str) -> str:
+        """Return how it is known that a file is the run's."""
+        if any(matches(pattern, path) for pattern in self.declared):
+            return "declared"
+        return MEASURED if any(matches(pattern, path) for pattern in self.metrics) else "observed"
 
     @property
     def keeps_all(self) -> bool:
@@ -64,7 +73,7 @@ def seal(root: str, before: Before, after: Listing, policy: Policy, objects: Obj
     facts = [sealer.seal(path, after.files[path], path in chosen) for path in [*declared, *observed[:MOST_FILES]]]
     files = tuple(sorted((fact for fact in facts if fact is not None), key=lambda fact: fact.path))
     gaps = (*list_gaps("outputs", after), *_beyond(observed, chosen), *_unwritten(policy, declared, after))
-    needed = [fact for fact in files if fact.basis == "declared" or policy.keeps_all]
+    needed = [fact for fact in files if fact.basis != "observed" or policy.keeps_all]
     kept = all(fact.stored for fact in needed) and not (policy.keeps_all and (gaps or not after.complete))
     ambiguous = () if policy.fresh else _ambiguous(before, after, files)
     return Written(Files(files, (*gaps, *sealer.gaps), ambiguous), kept)
@@ -86,7 +95,7 @@ class _Sealer:
             path,
             status.st_size,
             None,
-            "observed" if pattern is None else "declared",
+            self._policy.basis(path),
             previous=previous,
             name=pattern,
             mode=mode_of(status),
@@ -111,7 +120,7 @@ class _Sealer:
         try:
             if stat.S_ISLNK(status.st_mode):
                 return replace(blank, sha256=self._objects.add(os.fsencode(os.readlink(place))), stored=True)
-            if blank.basis != "declared" and not self._policy.keeps_all:
+            if blank.basis == "observed" and not self._policy.keeps_all:
                 return replace(blank, sha256=sha256_of_file(place))
             sha256 = self._objects.add_file(place)
         except StoreError as error:
@@ -146,12 +155,13 @@ def _beyond(observed: Sequence[str], chosen: set[str]) -> list[Gap]:
 
 def _unwritten(policy: Policy, declared: Sequence[str], after: Listing) -> list[Gap]:
     gaps = []
-    for pattern in policy.declared:
+    for pattern in (*policy.declared, *policy.metrics):
         if any(matches(pattern, path) for path in declared):
             continue
         there = any(matches(pattern, path) for path in after.files)
         what = "was there before, and this run did not write it" if there else "was not written"
-        gaps.append(Gap("outputs", f"the declared output {pattern} {what}"))
+        field, kind = ("outputs", "output") if pattern in policy.declared else ("metrics", "file of metrics")
+        gaps.append(Gap(field, f"the declared {kind} {pattern} {what}"))
     return gaps
 
 

@@ -143,10 +143,10 @@ def _look(job: Job, workplace: Workplace, sights: tuple[Sight, ...], digests: Di
     named = {fact.path for fact in facts}
     if workplace.fresh:  # what the run that is repeated had lying there was brought along, and counts as it did then
         brought = {path: status for path, status in listing.files.items() if path in job.placement.inputs}
-        observed = observe(Listing(brought), source, str(workplace.project), (job.spec.outputs, named), digests)
+        observed = observe(Listing(brought), source, str(workplace.project), (job.spec.written, named), digests)
         return Before(listing, source, _digests_of((*facts, *observed.files))), observed
-    observed = observe(listing, source, str(workplace.project), (job.spec.outputs, named), digests)
-    stale = [path for path in listing.files if path not in source and any(matches(p, path) for p in job.spec.outputs)]
+    observed = observe(listing, source, str(workplace.project), (job.spec.written, named), digests)
+    stale = [path for path in listing.files if path not in source and any(matches(p, path) for p in job.spec.written)]
     known = digests.all_known(str(workplace.project), {path: listing.files[path] for path in stale})
     known.update(_digests_of((*facts, *observed.files)))
     return Before(listing, source, known, _edited(job, workplace, listing, source, digests)), observed

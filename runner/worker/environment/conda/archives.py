@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -12,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 _CHUNK = 1 << 20
 _AT_ONCE = 8  # downloads
+_STALE = 3600.0  # seconds after which nobody writes a file any more
 
 Json = Any
 Say = Callable[[str], None]
@@ -59,7 +62,7 @@ async def fetched(packages: "list[Json]", cache: Path, say: Say) -> "list[Path]"
 async def _fetch(one: Json, path: Path, gate: asyncio.Semaphore) -> None:
     async with gate:
         aside = path.with_name(f".{os.getpid()}.{path.name}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(path.parent)
         try:
             sha256, _ = await _download(one["url"], aside)
             if sha256 != one["sha256"]:
@@ -78,6 +81,15 @@ async def _download(url: str, path: Path) -> "tuple[str, str]":
         return await asyncio.to_thread(_copy, Path(unquote(urlsplit(url).path)), path)
     await download_to_path(client(), url, path)
     return await asyncio.to_thread(_copy, path, None)
+
+
+def _make_room(folder: Path) -> None:
+    """Make the directory of an archive, and remove what was left there by who did not come to the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(".*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE:
+                path.unlink()
 
 
 def _copy(source: Path, target: Optional[Path]) -> "tuple[str, str]":

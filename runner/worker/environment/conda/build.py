@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +24,18 @@ from runner.worker.spec import Interpreter
 def build(site: Site, taken: Taken, prefix: Path) -> Built:
     """Build at ``prefix``, for good: packages have their prefix written into them."""
     lock = lockfile.read(bytes_of(site, taken.known.lock))
-    answer = rattler.ask(
-        site,
-        "install",
-        prefix=str(prefix),
-        scratch=f"{prefix}.extracted",
-        platform=lock.platform,
-        packages=[encode(one) for one in lock.packages],
-    )
+    extracted = Path(f"{prefix}.extracted")  # on the cache's own disk, so that files are linked and not copied
+    try:
+        answer = rattler.ask(
+            site,
+            "install",
+            prefix=str(prefix),
+            extracted=str(extracted),
+            platform=lock.platform,
+            packages=[encode(one) for one in lock.packages],
+        )
+    finally:
+        shutil.rmtree(extracted, ignore_errors=True)
     pip = [one for one in lock.pip_packages if one.directory is None]
     if pip:
         wheels.install(site, lock.pip.encode(), prefix)

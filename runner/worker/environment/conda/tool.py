@@ -7,11 +7,13 @@ gone, and so is this process. What is said and the answer go to standard output,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import errno
 import json
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Iterable
@@ -28,6 +30,7 @@ from runner.worker.environment.conda.archives import (
 )
 
 MARK = "@mlrun "
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 _INFO = re.compile(r"(?:^|/)site-packages/([^/]+?)-([^/-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info(?:/|$)")
 
 Json = Any
@@ -36,7 +39,7 @@ Json = Any
 def main() -> None:
     """Answer one request and end; py-rattler's threads do not survive an interpreter's orderly end."""
     request = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_the_worker, daemon=True).start()
+    _end_with_the_worker()
     code = 0
     try:
         answer = asyncio.run(_OPERATIONS[request["operation"]](request))
@@ -97,30 +100,22 @@ async def _distributions(request: Json) -> Json:
 
 async def _install(request: Json) -> Json:
     """Install packages at a prefix: each archive is fetched and hashed first, and extracted for this prefix alone."""
-    import shutil
-
     import rattler
-    from rattler.config import Config
 
     _expect_virtual(request)
     prefix, packages = Path(request["prefix"]), request["packages"]
     paths = await fetched(packages, Path(request["cache"]), _say)
     _say(f"installing {len(packages)} conda package{'s' if len(packages) > 1 else ''}")
-    extracted = Path(request["scratch"], "extracted")
-    try:
-        await rattler.install(
-            [_record(one, path.as_uri()) for one, path in zip(packages, paths)],
-            prefix,
-            cache_dir=extracted,
-            platform=rattler.Subdir(request["platform"]),
-            execute_link_scripts=True,
-            show_progress=False,
-            config=Config.from_toml("allow-hard-links = true\nallow-ref-links = true\nallow-symbolic-links = false"),
-            client=client(),
-        )
-        scripts = _link_scripts(prefix, packages)
-    finally:
-        shutil.rmtree(extracted, ignore_errors=True)
+    await rattler.install(
+        [_record(one, path.as_uri()) for one, path in zip(packages, paths)],
+        prefix,
+        cache_dir=Path(request["extracted"]),
+        platform=rattler.Subdir(request["platform"]),
+        execute_link_scripts=True,
+        show_progress=False,
+        client=client(),
+    )
+    scripts = _link_scripts(prefix, packages)
     _tell_where_from(prefix, packages)
     return {"scripts": scripts}
 
@@ -277,6 +272,15 @@ def _words_of(error: BaseException) -> str:
 
 
 def _end_with_the_worker() -> None:
+    """See to it that nothing is written any more once the worker is dead, and another one may build here."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux alone can tell the kernel; it is faster than the pipe
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    threading.Thread(target=_end_with_the_pipe, daemon=True).start()
+
+
+def _end_with_the_pipe() -> None:
     sys.stdin.buffer.read()
     os._exit(1)
 

@@ -169,6 +169,7 @@ class Container:
     digests: tuple[str, ...] = ()  # NAME@sha256:... of its manifest, as registries know it
     platform: str = ""  # "linux/amd64"
     place: str = ""  # what the engine calls exactly this image: its id, or the file it is
+    entrypoint: tuple[str, ...] = ()  # the image's own
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,35 @@ def test_arguments_reach_the_engine_and_stand_over_our_own(mlrun: Mlrun, project
         assert f"-A {wrong}" in said.err
 
 
+@pytest.mark.parametrize(
+    ("entrypoint", "command", "out"),
+    [
+        ('["/bin/sh", "-c"]', "cat /word", "one\n"),
+        ('["/wrap"]', "cat /word", "wrapped\none\n"),
+        ('["/usr/bin/python3", "-u"]', "train.py --alpha 1 && echo both", "-u train.py --alpha 1\nboth\n"),
+    ],
+    ids=["shell", "exec", "interpreter"],
+)
+def test_an_entrypoint_is_heeded_where_it_can_be(
+    mlrun: Mlrun, project: Project, podman: Podman, entrypoint: str, command: str, out: str
+):
+    project.write("wrap", '#!/bin/sh\necho wrapped\nexec "$@"\n').chmod(0o755)
+    project.write("python", '#!/bin/sh\necho "$@"\n').chmod(0o755)
+    recipe = f"FROM {IMAGE}\nCOPY wrap /wrap\nCOPY python /usr/bin/python3\nENTRYPOINT {entrypoint}\n"
+    project.write("Dockerfile", recipe)
+    contain(project, command)
+    assert mlrun("run", project.path, "--build-image").ok().out == out
+
+
+def test_an_entrypoint_that_does_not_run_the_command_is_no_success(mlrun: Mlrun, project: Project, podman: Podman):
+    project.write("Dockerfile", f'FROM {IMAGE}\nENTRYPOINT ["/bin/true"]\n')
+    contain(project, "echo here")
+    said = mlrun("run", project.path, "--build-image")
+    assert said.code == 125
+    assert "the image's ENTRYPOINT (/bin/true) did not run the command" in said.err
+    assert mlrun("run", project.path, "--build-image", "-A", "entrypoint=").ok().out == "here\n"
+
+
 def test_what_the_engine_refuses_is_said(mlrun: Mlrun, project: Project, podman: Podman):
     contain(project, "true")
     said = mlrun("run", project.path, "-A", "no-such-option")

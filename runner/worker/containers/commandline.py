@@ -29,6 +29,7 @@ class Wanted:
     variables: tuple[str, ...]  # names that the engine copies from its own environment
     gpus: int
     home: str
+    entrypoint: bool = True  # the image's own stays in place
 
 
 def argv(engine: Engine, wanted: Wanted, command: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -47,6 +48,8 @@ def _options(engine: Engine, wanted: Wanted, environ: Mapping[str, str]) -> Iter
     yield "", "--label", f"{LABEL}={wanted.run}"
     if "tty" not in arguments.names(wanted.arguments):  # docker has no terminal to give, and refuses both together
         yield "interactive", "--interactive"
+    if not wanted.entrypoint:
+        yield "entrypoint", "--entrypoint", ""
     yield "workdir", "--workdir", PROJECT
     # On the host's network: the run's tracking endpoint listens on the host's loopback, and on nothing wider.
     yield "network", "--network", "host"

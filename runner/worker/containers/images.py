@@ -28,6 +28,7 @@ class Image:
     digests: tuple[str, ...] = ()  # NAME@sha256:...
     variables: Mapping[str, str] = field(default_factory=dict)
     platform: str = ""
+    entrypoint: tuple[str, ...] = ()
 
 
 class Images(Protocol):
@@ -112,7 +113,9 @@ def last_line(text: str) -> str:
 
 
 def _image(data: Any) -> Image:
-    pairs = (pair.partition("=") for pair in (data.get("Config") or {}).get("Env") or ())
+    config = data.get("Config") or {}
+    pairs = (pair.partition("=") for pair in config.get("Env") or ())
+    entrypoint = config.get("Entrypoint") or ()
     identity = str(data["Id"]).rpartition(":")[2]
     return Image(
         id=identity,
@@ -120,6 +123,7 @@ def _image(data: Any) -> Image:
         digests=tuple(data.get("RepoDigests") or ()),
         variables={name: value for name, _, value in pairs},
         platform=f"{data.get('Os', '')}/{data.get('Architecture', '')}",
+        entrypoint=tuple(entrypoint.split() if isinstance(entrypoint, str) else entrypoint),
     )
 
 

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Optional
 
 from runner.worker.containers.volumes import target
 from runner.worker.spec import Input
@@ -15,6 +16,8 @@ from runner.worker.values import dataclass
 
 PROJECT = "/mlflow/projects/code/"  # where MLflow puts a project
 _MAGIC = re.compile(r"[*?\[]")
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
+_INTERPRETER = re.compile(r"(python|pypy|Rscript|julia|node|perl|ruby|java)[\d.]*")
 _NAME = re.compile(rb"[A-Za-z_]\w*\Z")
 
 # It waits for the command instead of becoming it: the first process of a container is deaf to signals that it has no
@@ -75,6 +78,18 @@ def shell(command: str, variables: Path, *, strict: bool, alone: bool) -> tuple[
     ``alone``: the container has processes of its own, and no others to see.
     """
     return ("sh", "-c", _SCRIPT, "mlrun", str(variables), command, "strict"[: strict * 6], "alone"[: alone * 5])
+
+
+def replaced(entrypoint: Sequence[str]) -> Optional[str]:
+    """Return what stands before the command instead of an image's ENTRYPOINT; None where that stays in place.
+
+    One that ends in `exec "$@"` runs a shell's line. A shell would take our line for a script, and an interpreter for
+    a file: of these, MLflow has the interpreter read what the command names.
+    """
+    program = os.path.basename(entrypoint[0]) if entrypoint else ""
+    if program in _SHELLS and '"$@"' not in " ".join(entrypoint):
+        return ""
+    return shlex.join(entrypoint) + " " if _INTERPRETER.fullmatch(program) else None
 
 
 def script(environ: Environ) -> bytes:

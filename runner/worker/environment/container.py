@@ -51,7 +51,14 @@ def container(site: Site) -> InstalledEnvironment:
         why=taken.why,
         variables={name: image.variables[name] for name in _SHOWN if name in image.variables},
         container=Container(
-            engine.version, engine.program, lock.image, image.id, image.digests, image.platform, image.place
+            engine=engine.version,
+            program=engine.program,
+            image=lock.image,
+            id=image.id,
+            digests=image.digests,
+            platform=image.platform,
+            place=image.place,
+            entrypoint=image.entrypoint,
         ),
         gaps=(Gap("environment.interpreter", f"it is {_OWN}"), Gap("environment.packages", f"they are {_OWN}")),
     )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-from runner.worker.containers import commandline, engines, inside
+from runner.worker.containers import arguments, commandline, engines, inside
 from runner.worker.containers.control import Running, running
 from runner.worker.containers.images import last_line
 from runner.worker.containers.volumes import expand
@@ -32,6 +32,7 @@ class Enclosure:
 
     run: RunDirectory
     argv: tuple[str, ...]
+    entrypoint: tuple[str, ...]  # of the image, where it stands before the command
     odd: tuple[str, ...]  # variables that no shell takes
     container: Optional[Running]  # None: the engine is no more than a parent of the command
     linger: float = 5.0  # seconds the engine has to put the container away, before what is left is ended
@@ -44,7 +45,9 @@ class Enclosure:
         own = dict(os.environb)
         own.pop(kin.WORKER.encode(), None)
         own[b"MLRUN_RUN_ID"] = os.fsencode(self.run.id)
-        own.update({os.fsencode(name): environ[os.fsencode(name)] for name in self.odd})
+        # apptainer takes a variable in by a name of its own for it, the others by `--env NAME`.
+        prefix = f"{os.path.basename(self.argv[0]).upper()}ENV_" if self.container is None else ""
+        own.update({os.fsencode(prefix + name): environ[os.fsencode(name)] for name in self.odd})
         return own
 
     def tell(self, pid: int, number: int) -> None:
@@ -61,13 +64,20 @@ class Enclosure:
         """Return the outcome of a run whose engine has ended: it is the engine's where the command never began."""
         begun = self._begun()
         self.run.variables.unlink(missing_ok=True)
-        if not begun and outcome.exit_code in _ENGINES_OWN:
-            message = f"the container could not be started: {self._complaint()}"
-            return replace(outcome, exit_code=None, reason="submit", error=Failure(message, "see its stderr, and `-A`"))
+        if not begun and outcome.reason != "timeout" and outcome.status != "killed":
+            return replace(
+                outcome, status="failed", exit_code=None, reason="submit", error=self._failure(outcome.exit_code)
+            )
         if self.container is not None and self.container.by_service:
             reason = "the engine's service ran the command: CPU time and memory are those of its client alone"
             return replace(outcome, gaps=(*outcome.gaps, Gap("result.usage", reason)))
         return outcome
+
+    def _failure(self, code: Optional[int]) -> Failure:
+        if self.entrypoint and code not in _ENGINES_OWN:
+            message = f"the image's ENTRYPOINT ({' '.join(self.entrypoint)}) did not run the command"
+            return Failure(message, "`-A entrypoint=` leaves it out")
+        return Failure(f"the container could not be started: {self._complaint()}", "`mlrun logs` has all that was said")
 
     def _begun(self) -> bool:
         """Whether the command has taken its variables."""
@@ -89,7 +99,10 @@ def enclose(
     engine = engines.of(found.engine, found.program)
     volumes = tuple(expand(volume, workplace.project, os.environ) for volume in spec.environment.volumes)
     container = running(run, spec, found)
+    if container is None:
+        home_of(run).mkdir(parents=True, exist_ok=True, mode=0o700)
     odd = inside.odd(environ)
+    prefix = None if "entrypoint" in arguments.names(spec.environment.arguments) else inside.replaced(found.entrypoint)
     wanted = commandline.Wanted(
         image=found.place,
         name=commandline.name_of(run.id, spec.environment.arguments),
@@ -100,10 +113,12 @@ def enclose(
         variables=odd,
         gpus=spec.resources.gpus or 0,
         home=str(home_of(run)),
+        entrypoint=prefix is None,
     )
     alone = container is not None and container.alone
-    words = inside.shell(command, run.variables, strict=spec.strict_shell, alone=alone)
-    return Enclosure(run, commandline.argv(engine, wanted, words, os.environ), odd, container)
+    words = inside.shell((prefix or "") + command, run.variables, strict=spec.strict_shell, alone=alone)
+    argv = commandline.argv(engine, wanted, words, os.environ)
+    return Enclosure(run, argv, found.entrypoint if prefix is None else (), odd, container)
 
 
 def variables_of(run: RunDirectory, spec: RunSpec) -> Mapping[str, str]:

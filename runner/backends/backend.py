@@ -28,6 +28,7 @@ class Launch:
     installer: Mapping[str, str] = field(default_factory=dict, repr=False)  # variables for uv: index credentials
     foreground: bool = False  # the command reads this process's standard input
     upgrade: bool = False  # resolve the environment anew
+    upgrade_packages: tuple[str, ...] = ()  # these alone
     python: str | None = None  # an interpreter that can import virtualenv
     uv: str | None = None
     keep_work: bool = False

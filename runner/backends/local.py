@@ -180,6 +180,7 @@ def _placement(store: Store, launch: Launch, host: Host | None, engine: str) -> 
         python=launch.python,
         mlrun=_own_bin(),
         upgrade=launch.upgrade,
+        upgrade_packages=launch.upgrade_packages,
         offline=launch.offline,
         keep_work=launch.keep_work,
         setup="" if host is None else host.setup,

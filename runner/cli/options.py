@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from runner.errors import UsageError
 if TYPE_CHECKING:
     from runner.project.model import Project
 
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -63,6 +65,48 @@ def launching(function: F) -> F:
             metavar="HOST",
             shell_complete=complete_hosts,
             help="The machine to run on: one that `mlrun host add` knows, user@machine, or `local`.",
+        ),
+    ):
+        function = decorator(function)
+    return function
+
+
+class Upgrading(click.Command):
+    """A command with `--upgrade [PACKAGE]`: a word that follows it is a package only where it cannot be a project."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, once it is settled what belongs to `--upgrade`."""
+        return super().parse_args(ctx, list(_settled(args)))
+
+
+def _settled(words: list[str]) -> Iterator[str]:
+    end = words.index("--") if "--" in words else len(words)
+    taken = False
+    for index, word in enumerate(words):
+        following = words[index + 1] if index + 1 < end else ""
+        if taken:  # it went with the `--upgrade` before
+            taken = False
+        elif word != "--upgrade" or index > end:
+            yield word
+        else:
+            taken = _PACKAGE.fullmatch(following) is not None and not Path(following).is_dir()
+            yield f"--upgrade={following if taken else ''}"
+
+
+def upgradable(function: F) -> F:
+    """Add --upgrade [PACKAGE] and --exclude-newer to a command of the class ``Upgrading``."""
+    for decorator in (
+        click.option(
+            "--exclude-newer",
+            metavar="DATE",
+            help="Resolve as of a date, for what has no lock: 2026-05-01, 30d. Needs an index that tells upload times.",
+        ),
+        click.option(
+            "--upgrade",
+            "upgrades",
+            multiple=True,
+            metavar="[PACKAGE]",
+            help="Resolve anew instead of keeping the lock's versions: all, or this package's; repeatable.",
         ),
     ):
         function = decorator(function)

@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import assignment, common, complete_entry_points, complete_parameters, launching, tag_assignment
+from runner.cli.options import (
+    Upgrading,
+    assignment,
+    common,
+    complete_entry_points,
+    complete_parameters,
+    launching,
+    tag_assignment,
+    upgradable,
+)
 from runner.cli.session import Session
-from runner.cli.when import size
+from runner.cli.when import as_of, size
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.backends.choice import Choice
 
 
-@click.command(short_help="Run an entry point of a project.")
+@click.command(cls=Upgrading, short_help="Run an entry point of a project.")
 @click.argument("uri", default=".", type=click.Path(path_type=str))
 @click.option(
     "-e",
@@ -56,7 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--storage-dir", type=click.Path(path_type=Path), help="Where remote `path` parameters are downloaded to."
 )
-@click.option("--upgrade", is_flag=True, help="Resolve the environment anew instead of using its lock.")
+@upgradable
 @click.option("--max-file-size", metavar="SIZE", help="Source files above this are recorded, not stored (100M).")
 @click.option("--dry-run", is_flag=True, help="Plan and print what would run; nothing is made.")
 @click.option("-d", "--detach", is_flag=True, help="Return when the run is launched; `mlrun logs -f` follows it.")
@@ -133,7 +142,9 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         fetch=not options["no_fetch"],
         isolated=options["isolated"],
         validate=not options["no_validate"],
-        upgrade=options["upgrade"],
+        upgrade="" in options["upgrades"],
+        upgrade_packages=tuple(filter(None, options["upgrades"])),
+        exclude_newer=as_of(options["exclude_newer"]),
         labels=labels,
         storage_dir=options["storage_dir"],
         size_cap=None if options["max_file_size"] is None else size(options["max_file_size"]),

@@ -61,6 +61,11 @@ def size(text: str) -> int:
     return int(value * _SIZE_UNITS[unit])
 
 
+def as_of(text: str | None) -> str | None:
+    """Return a moment as `moment` does, in the form that package indexes compare; None for none."""
+    return None if text is None else moment(text).replace("+00:00", "Z")
+
+
 def length(text: str) -> float:
     """Return seconds from `90m`, `12h`, `30d`, `8w`; UsageError for anything else."""
     found = re.fullmatch(r"(\d+)([smhdw])", text.strip())

@@ -1,4 +1,4 @@
-"""`mlrun lock`: writes the lock of a project into the project, to be committed and used from then on."""
+"""`mlrun lock`: writes the locks of a project into the project, to be committed and used from then on."""
 
 from __future__ import annotations
 
@@ -11,60 +11,106 @@ from runner.environments.choice import Choice
 from runner.environments.locked import Locked, write
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError
-from runner.worker.environment import locking
-from runner.worker.environment.prepare import prepare_lock
+from runner.worker.environment import project_lock
+from runner.worker.environment.platforms import Target
+from runner.worker.environment.prepare import LockWish, Made, prepare_lock
+from runner.worker.environment.project_lock import Header, ProjectLock
+from runner.worker.environment.site import Site
 from runner.worker.facts import Placement
 from runner.worker.objects import Objects
+from runner.worker.spec import RunSpec, Snapshot
+from runner.worker.values import dataclass
 
 _FOREIGN = ("uv.lock", "pylock.toml")
 
 
-def lock(  # noqa: PLR0913
+@dataclass(frozen=True)
+class LockAsk:
+    """What a user asks of `mlrun lock`."""
+
+    manager: str | None = None
+    platforms: tuple[str, ...] = ()  # none: this host's, and those whose locks lie in the project
+    python: str | None = None
+    upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
+    exclude_newer: str | None = None
+
+
+def lock(
     project: Path,
     choice: Choice,
+    ask: LockAsk,
     *,
     placement: Placement,
     objects: Objects,
     caller_environ: Mapping[str, str],
     say: Callable[[str], None],
-    manager: str | None = None,
-    upgrade: bool = False,
-) -> Locked:
-    """Resolve a project's environment and write the lock beside its MLproject.
+) -> tuple[Locked, ...]:
+    """Resolve a project's environment and write its locks beside its MLproject, the first for what was asked first.
 
     Versions of an earlier lock are kept where they still fit, unless ``upgrade``. ProjectError where the project has
     nothing to lock, or a lock of another tool; EnvironmentBuildError where it cannot be resolved.
     """
     # What a container copies from the caller is asked for when it runs, not here.
     environ = {**dict.fromkeys((name for name, _ in choice.variables), ""), **caller_environ}
-    planned = plan(project, choice, manager=manager, caller_environ=environ)
+    planned = plan(project, choice, manager=ask.manager, caller_environ=environ)
     if planned.spec.kind == "container":
         from runner.environments.image_lock import lock_image
 
-        return lock_image(project, planned.spec, placement=placement, objects=objects, say=say, upgrade=upgrade)
+        upgrade = ask.upgrade
+        return (lock_image(project, planned.spec, placement=placement, objects=objects, say=say, upgrade=upgrade),)
     _expect_lockable(planned.spec.kind, planned.spec.source)
-    path = project / locking.PROJECT_LOCK
-    before = path.read_bytes() if path.is_file() else None
-    sound = _is_sound(project)
+    installer = dict(planned.installer)
+    if ask.exclude_newer is not None:
+        installer["UV_EXCLUDE_NEWER"] = ask.exclude_newer
+    standing = _standing(project)
+    spec = RunSpec("", "", (), "", Snapshot("", "directory"), planned.spec)
+    # a sound lock keeps its Python, even for newer packages
+    placement = replace(placement, upgrade=standing is None)
+    wishes = [LockWish(platform, ask.python) for platform in ask.platforms or (None,)]
     with tempfile.TemporaryDirectory(prefix="mlrun-lock-") as scratch:
-        preferred = None
-        if before is not None and sound and not upgrade:
-            preferred = Path(scratch) / "pylock.preferred.toml"
-            preferred.write_bytes(before)
-        made = prepare_lock(
-            planned.spec,
-            replace(placement, upgrade=not sound),  # a sound lock keeps its Python, even for newer packages
-            objects,
-            project.absolute(),
-            say,
-            scratch=Path(scratch),
-            installer=planned.installer,
-            preferred=preferred,
-        )
+        site = Site(spec, placement, objects, project.absolute(), say, Path(scratch), installer)
+        done = [_lock(site, wish, ask, standing) for wish in wishes]
+        others = () if ask.platforms or ask.python else _others(standing, done[0])
+        done += [_lock(site, LockWish(each.platform, each.python), ask, standing) for each in others]
+    return tuple(replace(one, warnings=planned.warnings) for one in done)
+
+
+def _lock(site: Site, wish: LockWish, ask: LockAsk, standing: tuple[ProjectLock, ...] | None) -> Locked:
+    def preferred(target: Target) -> Path | None:
+        if ask.upgrade or not standing:
+            return None
+        # its own earlier one, else any: the versions of one project should not differ more than they have to
+        own = [one for one in standing if one.serves(target.python, target.platform)]
+        path = site.scratch / "pylock.preferred.toml"
+        path.write_bytes((own or standing)[0].data)
+        return path
+
+    made = prepare_lock(site, replace(wish, preferred=preferred, upgrade=ask.upgrade_packages))
+    path = _place(site.project, made, standing, wish)
+    before = path.read_bytes() if path.is_file() else None
     if made.data != before:
         write(path, made.data)
-    interpreter = made.interpreter
-    return Locked(path, made.packages, interpreter.version, interpreter.platform, made.data != before, planned.warnings)
+    return Locked(path, made.packages, made.target.python, made.target.platform, made.data != before)
+
+
+def _place(project: Path, made: Made, standing: tuple[ProjectLock, ...] | None, wish: LockWish) -> Path:
+    if standing is None:  # damaged: made again from nothing, in its own place
+        return project / project_lock.PROJECT_LOCK
+    return project_lock.place_for(project, made.target, host=wish.platform is None and wish.python is None)
+
+
+def _standing(project: Path) -> tuple[ProjectLock, ...] | None:
+    """Return the locks that lie in the project; None where one of them is damaged."""
+    try:
+        return project_lock.all_of(project)
+    except EnvironmentBuildError:
+        return None
+
+
+def _others(standing: tuple[ProjectLock, ...] | None, done: Locked) -> list[Header]:
+    """Return what the other locks are for: they would be stale where this host's is renewed alone."""
+    return [one.header for one in standing or () if one.name != done.path.name]
 
 
 def _expect_lockable(kind: str, source: str) -> None:
@@ -76,11 +122,3 @@ def _expect_lockable(kind: str, source: str) -> None:
     if source in _FOREIGN:
         message = f"the project's {source} is a lock already, and is used as it is"
         raise ProjectError(message, hint="`uv lock` renews a uv.lock; `uv pip compile` makes a pylock.toml anew")
-
-
-def _is_sound(project: Path) -> bool:
-    try:
-        locking.header_of(project)
-    except EnvironmentBuildError:
-        return False
-    return True

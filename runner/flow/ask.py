@@ -46,6 +46,8 @@ class Ask:
     isolated: bool = False
     validate: bool = True
     upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
+    exclude_newer: str | None = None  # RFC 3339: packages uploaded later are left out
     labels: Labels = field(default_factory=Labels)
     storage_dir: Path | None = None
     size_cap: int | None = None  # bytes; None: the default of snapshots

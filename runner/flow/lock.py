@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from runner import planning
-from runner.environments.lock import lock
+from runner.environments.lock import LockAsk, lock
 from runner.environments.locked import Locked
 from runner.flow.ask import Say
 from runner.flow.prepare import find_uv
@@ -17,15 +17,9 @@ from runner.worker.facts import Placement
 
 
 def lock_project(
-    directory: Path,
-    store: Store,
-    say: Say,
-    *,
-    entry_point: str | None = None,
-    manager: str | None = None,
-    upgrade: bool = False,
-) -> Locked:
-    """Write the lock of a project, or of one of its entry points that has an environment of its own."""
+    directory: Path, store: Store, say: Say, ask: LockAsk, *, entry_point: str | None = None
+) -> tuple[Locked, ...]:
+    """Write the locks of a project, or of one of its entry points that has an environment of its own."""
     project = load(directory)
     choice = project.environment
     if entry_point is not None:
@@ -35,10 +29,9 @@ def lock_project(
         return lock(
             directory,
             choice,
+            ask,
             placement=placement,
             objects=store.objects,
             caller_environ=os.environ,
             say=say,
-            manager=manager,
-            upgrade=upgrade,
         )

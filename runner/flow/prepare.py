@@ -11,8 +11,9 @@ from pathlib import Path
 
 from runner import planning
 from runner.backends.backend import Launch
+from runner.environments.plan import LOCKS, Planned
 from runner.environments.plan import plan as plan_environment
-from runner.errors import ProjectError
+from runner.errors import ProjectError, UsageError
 from runner.flow.ask import Ask, Say
 from runner.flow.containing import contained, copied_variables
 from runner.project.load import find_entry_point, load
@@ -63,9 +64,10 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             root=source.root if in_place else None,
             inputs=_places(spec, resolved.places, source),
             secrets={**copied_variables(spec.environment, os.environ), **secrets},
-            installer=environment.installer,
+            installer=_installer(ask, environment, source.project),
             foreground=True,
             upgrade=ask.upgrade,
+            upgrade_packages=ask.upgrade_packages,
             python=sys.executable,
             uv=find_uv(),
             keep_work=ask.keep_work,
@@ -73,6 +75,17 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
         )
         warnings = tuple(f"warning: {warning}" for warning in environment.warnings)
         yield Prepared(spec, captured.facts, launch, source.display, source.project, warnings)
+
+
+def _installer(ask: Ask, environment: Planned, project: Path) -> Mapping[str, str]:
+    """Return variables for uv; UsageError where a date is given for what a lock decides."""
+    if ask.exclude_newer is None:
+        return environment.installer
+    kept = [name for name in LOCKS if (project / name).exists()]
+    if kept and not ask.upgrade:
+        message = f"--exclude-newer: {kept[0]} is the project's lock, and decides"
+        raise UsageError(message, hint="`mlrun lock --upgrade --exclude-newer DATE` makes it anew as of a date")
+    return {**environment.installer, "UV_EXCLUDE_NEWER": ask.exclude_newer}
 
 
 def refuse_missing(inputs: Iterable[Input], project: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from runner.backends.backend import Backend, Launch
 from runner.backends.warm import dismissed_on_error, expect, warmed
+from runner.environments.installer import configured
 from runner.errors import ProjectError
 from runner.flow.ask import Labels, Say
 from runner.flow.containing import copied_variables
@@ -24,6 +25,7 @@ from runner.project.load import find_entry_point, load
 from runner.project.parameters import Values, resolve
 from runner.records.rerun import InputCheck, check_inputs, pinned_spec
 from runner.store.store import Store
+from runner.worker.environment.uv import AS_OF
 from runner.worker.facts import Request, SourceFacts
 from runner.worker.manifest import decode_manifest, materialise
 from runner.worker.rundir import RunDirectory
@@ -64,7 +66,7 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
         root=None,
         inputs={item.name: item.place for item in inputs if item.usable or item.changed},
         secrets={**copied_variables(spec.environment, os.environ), **secret_values(spec.secrets, os.environ)},
-        installer={},
+        installer=_installer(spec, past.read(Request)),
         foreground=True,
         python=sys.executable,
         uv=find_uv(),
@@ -72,8 +74,21 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
         fetch=ask.fetch,
     )
     request = past.read(Request)
-    notes = tuple(f"note: {item.note}" for item in inputs if item.note)
+    notes = (*_dated(spec, request), *(f"note: {item.note}" for item in inputs if item.note))
     return Prepared(spec, past.read(SourceFacts), launch, request.uri, Path(request.cwd), notes)
+
+
+def _installer(spec: RunSpec, request: Request) -> Mapping[str, str]:
+    """Return this machine's indexes for uv; and the day of a run that has left no lock, for packages as of then."""
+    variables = dict(configured(os.environ))
+    if spec.environment.kind == "virtualenv" and spec.environment.lock is None:
+        variables[AS_OF] = request.created.replace("+00:00", "Z")
+    return variables
+
+
+def _dated(spec: RunSpec, request: Request) -> Iterator[str]:
+    if AS_OF in _installer(spec, request):
+        yield f"note: the run has left no lock; its packages are resolved as of its own date, {request.created}"
 
 
 def start_again(

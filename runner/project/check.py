@@ -159,7 +159,7 @@ def _check_environment_files(reader: Reader, project: Project) -> None:
 def _environments(project: Project) -> Iterator[Finding]:
     """What planning finds in the environments' own files."""
     from runner.environments.plan import plan
-    from runner.worker.environment.locking import valid_header_of
+    from runner.worker.environment.project_lock import expect_fresh
 
     own = [entry.environment for entry in project.entry_points.values() if entry.environment is not None]
     for choice in dict.fromkeys((project.environment, *own)):
@@ -170,7 +170,7 @@ def _environments(project: Project) -> Iterator[Finding]:
         try:
             planned = plan(project.directory, choice, caller_environ=environ)
             if planned.spec.kind == "virtualenv":
-                valid_header_of(project.directory, planned.spec)
+                expect_fresh(project.directory, planned.spec)
         except (ProjectError, EnvironmentBuildError) as error:
             yield _in_project(project.directory, ERROR, error.message, error.hint)
             continue

@@ -115,6 +115,7 @@ class Placement:
     python: Optional[str] = None  # an interpreter that can import virtualenv
     mlrun: Optional[str] = None  # directory that holds the mlrun command, for nested runs; None on a bare host
     upgrade: bool = False  # resolve anew, whatever lock is known
+    upgrade_packages: tuple[str, ...] = ()  # these alone, and keep the others as the known lock has them
     offline: bool = False
     keep_work: bool = False
     launcher: str = "direct"  # direct, slurm: how the command's process is started on this host

@@ -109,3 +109,32 @@ def test_wrong_words_are_one_line(mlrun: Mlrun, words: tuple[str, ...], said: st
     assert said in answer.err
     assert "hint: " in answer.err
     assert json.loads(mlrun("env", *words, "--json").out)["error"]["message"]
+
+
+def test_upgrade_takes_a_package_or_none(mlrun: Mlrun, tool: Project, wheels: Path):
+    make_wheel(wheels, "other")
+    tool.write("python_env.yaml", "dependencies: [tool, other]\n")
+    command = "python -c 'import tool, other; print(tool.VERSION, other.VERSION)'"
+    tool.write("MLproject", f'name: demo\nentry_points:\n  main: {{command: "{command}"}}\n')
+    (tool.path.parent / "tool").mkdir()  # a directory of the package's name: it is the project that is meant
+    assert mlrun("run", tool.path).ok().out == "1.0 1.0\n"
+    make_wheel(wheels, "tool", "2.0")
+    make_wheel(wheels, "other", "2.0")
+    assert mlrun("run", "--upgrade", "other", tool.path).ok().out == "1.0 2.0\n"
+    assert mlrun("run", "--upgrade", tool.path).ok().out == "2.0 2.0\n"
+    make_wheel(wheels, "tool", "3.0")
+    assert mlrun("run", tool.path, "--upgrade=tool").ok().out == "3.0 2.0\n"
+    assert "no MLproject" in mlrun("run", "--upgrade", "tool").err or mlrun("list", "--json").json["runs"]
+    assert mlrun("lock", "--upgrade", "other", tool.path).ok().err.count("wrote") == 1
+    assert "the project's lock" in mlrun("run", tool.path, "--exclude-newer", "30d").err
+
+
+def test_a_run_that_never_got_a_lock_is_repeated_as_of_its_own_date(mlrun: Mlrun, tool: Project, wheels: Path):
+    kept = (wheels / "tool-1.0-py3-none-any.whl").read_bytes()
+    (wheels / "tool-1.0-py3-none-any.whl").unlink()
+    assert mlrun("run", tool.path).code == 125
+    (wheels / "tool-1.0-py3-none-any.whl").write_bytes(kept)
+    said = mlrun("rerun", "latest").ok()
+    assert said.out == "1.0\n"
+    assert "note: the run has left no lock; its packages are resolved as of its own date, 20" in said.err
+    assert [gap["field"] for gap in mlrun.show()["gaps"]].count("environment.lock") == 1

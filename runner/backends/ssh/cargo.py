@@ -159,6 +159,7 @@ def _placement(launch: Launch, host: Host) -> Placement:
         store="",
         cache="",
         upgrade=launch.upgrade,
+        upgrade_packages=launch.upgrade_packages,
         offline=launch.offline,
         keep_work=launch.keep_work,
         launcher=host.launcher,

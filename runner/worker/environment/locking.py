@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
@@ -11,24 +10,27 @@ from typing import Callable, Optional
 
 from runner.errors import EnvironmentBuildError, FormatError, IntegrityError, StoreError
 from runner.worker.codec import decode, encode
-from runner.worker.environment import pylock, versions
-from runner.worker.environment.interpreters import describe
+from runner.worker.environment import pylock
 from runner.worker.environment.mutex import locked
+from runner.worker.environment.project_lock import own_lock, specification
+from runner.worker.environment.resolving import Wish, resolve
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import redacted
+from runner.worker.facts import Gap
 from runner.worker.files import Json, canonical, read_json
 from runner.worker.files import replace as rewrite
 from runner.worker.hashing import sha256_of
-from runner.worker.spec import EnvironmentSpec, Interpreter
+from runner.worker.spec import Interpreter
 from runner.worker.values import dataclass
 
-PROJECT_LOCK = "pylock.mlrun.toml"
-_HEADER = b"# mlrun-lock: "
 _SECRET = ("_USERNAME", "_PASSWORD", "_TOKEN", "_LOGINS")
 _SPOKEN = (  # options whose values may be kept, and told, once user and password are out of them
     *("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "MLRUN_NO_INDEX"),
     *("UV_INDEX_STRATEGY", "UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_RESOLUTION", "UV_TORCH_BACKEND"),
 )
+
+
+_SHORT = 32  # digits of a digest that tells one text from another; a whole one would name an object to keep
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,7 @@ class Taken:
 
     known: Known
     origin: str
-
-
-@dataclass(frozen=True)
-class Header:
-    """The line in a project's lock that says what it was made for."""
-
-    specification: str
-    python: str
-    platform: str
-    version: int = 1
+    gaps: tuple[Gap, ...] = ()
 
 
 def take(site: Site, interpreter: Interpreter) -> Taken:
@@ -77,102 +70,46 @@ def take(site: Site, interpreter: Interpreter) -> Taken:
 
 def known(site: Site, interpreter: Interpreter) -> Optional[Taken]:
     """Return the lock of a run, None where it has to be resolved."""
-    wanted = site.wanted
-    if wanted.lock is not None:
-        return Taken(_known_of(site, wanted.lock, interpreter), "pinned")
-    data, where = None if site.placement.upgrade else own_lock(site, interpreter), PROJECT_LOCK
-    if wanted.source == "pylock.toml" and data is None:
+    if site.wanted.lock is not None:
+        return Taken(_known_of(site, site.wanted.lock, interpreter), "pinned")
+    return None if site.placement.upgrade_packages else _standing(site, interpreter)
+
+
+def _standing(site: Site, interpreter: Interpreter) -> Optional[Taken]:
+    """Return the lock that the project or an earlier run has left."""
+    own = None if site.placement.upgrade else own_lock(site, interpreter)
+    data, where = (own.data, own.name) if own is not None else (None, "")
+    if site.wanted.source == "pylock.toml" and data is None:
         data, where = _read_project_file(site.project / "pylock.toml"), "pylock.toml"
     if data is not None:
         return Taken(_known_of(site, site.objects.add(data), interpreter, where), "project")
     return remembered(site, asked(site, interpreter))
 
 
-def own_lock(site: Site, interpreter: Interpreter) -> Optional[bytes]:
-    """Return the lock that `mlrun lock` left in the project, None where there is none for this host."""
-    found = valid_header_of(site.project, site.wanted)
-    if found is None:
-        return None
-    header, data = found
-    series = versions.release_of(header.python)[:2]
-    if series != versions.release_of(interpreter.version)[:2] or header.platform != interpreter.platform:
-        site.say(f"{PROJECT_LOCK} is for Python {header.python} on {header.platform}, not for {describe(interpreter)}")
-        return None
-    return data
-
-
-def valid_header_of(project: Path, wanted: EnvironmentSpec) -> Optional[tuple[Header, bytes]]:
-    """As ``header_of``; EnvironmentBuildError where the environment files have changed since."""
-    found = header_of(project)
-    if found is not None and found[0].specification != specification(wanted):
-        message = f"{PROJECT_LOCK} is stale: the environment files have changed since `mlrun lock` wrote it"
-        raise EnvironmentBuildError(
-            message, hint="`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
-        )
-    return found
-
-
-def header_of(project: Path) -> Optional[tuple[Header, bytes]]:
-    """Return what a project's lock says it is for, and its bytes; None where the project has no lock."""
-    path = project / PROJECT_LOCK
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise EnvironmentBuildError(message) from error
-    line = next((line for line in data.splitlines()[:5] if line.startswith(_HEADER)), b"")
-    try:
-        return decode(Header, json.loads(line[len(_HEADER) :] or b"{}")), data
-    except (ValueError, FormatError):
-        message = (
-            f"{PROJECT_LOCK} does not say what it is for: its `{_HEADER.decode().strip()}` line is gone or changed"
-        )
-        raise EnvironmentBuildError(message, hint="make it again: `mlrun lock`") from None
-
-
-def with_header(data: bytes, wanted: EnvironmentSpec, interpreter: Interpreter) -> bytes:
-    """Return a lock as `mlrun lock` writes it into a project."""
-    header = Header(specification(wanted), interpreter.version, interpreter.platform)
-    files = ", ".join(file.path for file in wanted.files) or "no environment file"
-    return (
-        f"# The lock of {files}, for Python {interpreter.version} on {interpreter.platform}, written by `mlrun lock`.\n"
-        "# Commit it: runs install exactly this. After a change of the files: `mlrun lock`; for newer versions: "
-        "`mlrun lock --upgrade`.\n"
-    ).encode() + b"%s%s\n%s" % (_HEADER, canonical(encode(header)), data)
-
-
-def specification(wanted: EnvironmentSpec) -> str:
-    """Return the digest of what a lock answers to, on whatever host."""
-    deciding: Json = {
-        "files": {file.path: file.sha256 for file in wanted.files},
-        "python": wanted.python,
-        "requirements": list(wanted.requirements),
-        "build": list(wanted.build_requirements),
-    }
-    return sha256_of(canonical(deciding))
-
-
-def resolve(site: Site, interpreter: Interpreter, preferred: Optional[Path] = None) -> bytes:
-    """Ask uv for a lock; ``preferred`` is an earlier one, whose versions are kept where they can be."""
-    wanted = site.wanted
-    site.say(f"resolving {wanted.source or 'the requirements'} with {site.uv.version} for Python {interpreter.version}")
-    if wanted.source == "uv.lock":
-        data = _exported(site, interpreter)
-    elif wanted.requirements or wanted.build_requirements:
-        data = _compiled(site, interpreter, preferred)
-    else:
-        return pylock.EMPTY
-    return pylock.portable(data, site.project)
-
-
 def _resolved(site: Site, interpreter: Interpreter) -> Taken:
-    def solve() -> Known:
-        data = resolve(site, interpreter)
-        return _digested(site.objects.add(data), data, interpreter)
+    gaps: list[Gap] = []
 
-    return resolved(site, asked(site, interpreter), solve)
+    def solve() -> Known:
+        done = resolve(site, interpreter, _wish(site, interpreter))
+        gaps.extend(done.gaps)
+        return _digested(site.objects.add(done.data), done.data, interpreter)
+
+    return replace(resolved(site, asked(site, interpreter), solve), gaps=tuple(gaps))
+
+
+def _wish(site: Site, interpreter: Interpreter) -> Wish:
+    """Keep what stands, but for the packages that are to be upgraded."""
+    names = site.placement.upgrade_packages
+    standing = _standing(site, interpreter) if names else None
+    if standing is None:
+        return Wish(upgrade=names)
+    if site.wanted.source == "pylock.toml":
+        message = f"--upgrade {names[0]}: the project's pylock.toml is its lock, and is used as it is"
+        raise EnvironmentBuildError(message, hint="`uv pip compile` makes it anew")
+    preferred = site.scratch / "pylock.preferred.toml"
+    preferred.parent.mkdir(parents=True, exist_ok=True)
+    preferred.write_bytes(site.objects.read(standing.known.lock))
+    return Wish(preferred, names)
 
 
 def remembered(site: Site, parts: "dict[str, str]") -> Optional[Taken]:
@@ -185,7 +122,7 @@ def resolved(site: Site, parts: "dict[str, str]", solve: Callable[[], Known]) ->
     """Resolve a lock, once however many ask at a time, and remember it."""
     path = _place_of(site, parts)
     with locked(path.with_suffix(".lock"), lambda: site.say("waiting for another run that resolves the same")):
-        found = remembered(site, parts)
+        found = None if site.placement.upgrade_packages else remembered(site, parts)
         if found is not None:
             return found
         known = replace(solve(), asked=parts)
@@ -197,7 +134,7 @@ def asked(site: Site, interpreter: Interpreter) -> dict[str, str]:
     """Return the question that a lock answers, part by part; nothing in it can be a credential."""
     return {
         **common(site),
-        "interpreter": sha256_of(canonical(encode(replace(interpreter, path="")))),
+        "interpreter": sha256_of(canonical(encode(replace(interpreter, path=""))))[:_SHORT],
         "python": interpreter.version,
         "version asked for": site.wanted.python or "",
         "build_dependencies": "\n".join(site.wanted.build_requirements),
@@ -207,7 +144,7 @@ def asked(site: Site, interpreter: Interpreter) -> dict[str, str]:
 def common(site: Site) -> dict[str, str]:
     """Return the parts of a question that every kind of environment has."""
     parts = {"source": site.wanted.source, "dependencies": "\n".join(site.wanted.requirements)}
-    parts.update({f"file {file.path}": file.sha256 for file in site.wanted.files})
+    parts.update({f"file {file.path}": file.sha256[:_SHORT] for file in site.wanted.files})
     parts.update({name: redacted(site.installer[name]) for name in _SPOKEN if name in site.installer})
     return parts
 
@@ -266,46 +203,6 @@ def _digested(lock: str, data: bytes, interpreter: Interpreter, where: str = "th
     return Known(lock, sha256_of(canonical(artifacts)), len(packages), locals_)
 
 
-def _compiled(site: Site, interpreter: Interpreter, preferred: Optional[Path]) -> bytes:
-    wanted = site.wanted
-    lines = [*wanted.build_requirements, *wanted.requirements]
-    done, reason = _compile(site, interpreter, lines, preferred)
-    if done is None and wanted.build_requirements and wanted.requirements:
-        # They were installed one after the other: what came later replaced what was in its way, and the rest stayed.
-        alone, _ = _compile(site, interpreter, wanted.requirements, preferred)
-        if alone is not None:
-            names = {one.name for one in pylock.read(pylock.portable(alone, site.project))}
-            kept = [line for line in wanted.build_requirements if _name_of(line) not in names]
-            done, reason = _compile(site, interpreter, [*kept, *wanted.requirements], preferred)
-            site.say("build_dependencies and dependencies exclude each other: the dependencies win")
-    if done is None:
-        hint = _cure(reason, wanted)
-        raise EnvironmentBuildError(f"the requirements cannot be resolved: {reason}", hint=hint)
-    return done
-
-
-def _compile(
-    site: Site, interpreter: Interpreter, lines: "list[str] | tuple[str, ...]", preferred: Optional[Path]
-) -> tuple[Optional[bytes], str]:
-    words = ["pip", "compile", "-", "--format", "pylock.toml", "--generate-hashes", "--no-header", "--no-annotate"]
-    kept = ["-o", str(preferred)] if preferred else []
-    text = "".join(line + "\n" for line in lines)
-    python = ["--python", interpreter.path]
-    done = site.uv.ask(*words, "-q", *python, *site.uv.options, *kept, cwd=site.project, text=text)
-    if done.code != 0:
-        return None, site.uv.reason(done)
-    return preferred.read_bytes() if preferred else done.stdout, ""
-
-
-def _exported(site: Site, interpreter: Interpreter) -> bytes:
-    words = ["export", "--format", "pylock.toml", "--locked", "--no-header", "--no-annotate", "-q"]
-    done = site.uv.ask(*words, "--python", interpreter.path, *site.uv.options, cwd=site.project)
-    if done.code != 0:
-        message = f"uv.lock cannot be used: {site.uv.reason(done)}"
-        raise EnvironmentBuildError(message, hint="`uv lock` brings it up to date")
-    return done.stdout
-
-
 def _read_project_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -314,22 +211,5 @@ def _read_project_file(path: Path) -> bytes:
         raise EnvironmentBuildError(message) from error
 
 
-def _name_of(line: str) -> str:
-    word = line.split("#", maxsplit=1)[0].strip()
-    for end, character in enumerate(word):
-        if not (character.isalnum() or character in "-_."):
-            word = word[:end]
-            break
-    return pylock.normalised(word)
-
-
-def _cure(reason: str, wanted: EnvironmentSpec) -> str:
-    text = reason.lower()
-    if "offline" in text or "network" in text or "dns" in text or "connect" in text:
-        return "resolving needs the network once; a later run uses the lock that it leaves"
-    if "not found in the package registry" in text or "no versions of" in text:
-        where = ", ".join(file.path for file in wanted.files) or "the requirements"
-        return f"check the names and versions in {where}, and which indexes are configured for uv or pip"
-    if "python" in text and "requires" in text:
-        return "name a Python that all of them support (`python:` in python_env.yaml)"
-    return "change the requirement lines that uv names"
+__all__ = ["Known", "Local", "Taken", "asked", "bytes_of", "common", "known"]
+__all__ += ["remembered", "resolved", "specification", "take", "understood"]

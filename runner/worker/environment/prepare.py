@@ -9,17 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
-from runner.errors import StoreError
+from runner.errors import EnvironmentBuildError, StoreError
 from runner.worker.codec import encode
-from runner.worker.environment import discovery, locking, pylock, shelf, versions
+from runner.worker.environment import discovery, locking, project_lock, pylock, shelf, versions
 from runner.worker.environment.interpreters import Interpreters, same
 from runner.worker.environment.locking import Taken
+from runner.worker.environment.platforms import Target, there
+from runner.worker.environment.resolving import Wish, resolve
 from runner.worker.environment.site import Site
 from runner.worker.facts import Gap, InstalledEnvironment, Placement
 from runner.worker.files import Json, canonical
 from runner.worker.hashing import sha256_of
 from runner.worker.objects import Objects
-from runner.worker.spec import EnvironmentSpec, Interpreter, RunSpec, Snapshot
+from runner.worker.spec import EnvironmentSpec, Interpreter, RunSpec
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
@@ -55,27 +57,53 @@ class Made:
     """A lock as `mlrun lock` writes it, and whom it is for."""
 
     data: bytes
-    interpreter: Interpreter
+    target: Target
     packages: int
 
 
-def prepare_lock(  # noqa: PLR0913
-    environment: EnvironmentSpec,
-    placement: Placement,
-    objects: Objects,
-    project: Path,
-    say: Callable[[str], None],
-    *,
-    scratch: Path,
-    installer: Mapping[str, str],
-    preferred: Optional[Path] = None,
-) -> Made:
-    """Return a new lock for a project; versions of the lock ``preferred`` are kept where they fit (it is rewritten)."""
-    spec = RunSpec("", "", (), "", Snapshot("", "directory"), environment)
-    site = Site(spec, placement, objects, project, say, scratch, installer)
-    interpreter = search(site).find(requested(site)).interpreter
-    data = locking.resolve(site, interpreter, preferred)
-    return Made(locking.with_header(data, environment, interpreter), interpreter, len(pylock.read(data)))
+@dataclass(frozen=True)
+class LockWish:
+    """What kind of lock `mlrun lock` asks for."""
+
+    platform: Optional[str] = None  # None: this host's
+    python: Optional[str] = None  # None: what the project asks for, as it is found here
+    preferred: Callable[[Target], Optional[Path]] = lambda _: None  # an earlier lock, to keep what fits
+    upgrade: tuple[str, ...] = ()
+
+
+def prepare_lock(site: Site, wish: LockWish) -> Made:
+    """Return a new lock for a project, for this host or for another platform or Python."""
+    interpreter = _resolver(site, wish)
+    target = _target(site, wish, interpreter)
+    elsewhere = target if wish.platform or wish.python else None
+    data = resolve(site, interpreter, Wish(wish.preferred(target), wish.upgrade, elsewhere)).data
+    return Made(project_lock.with_header(data, site.wanted, target), target, len(pylock.read(data)))
+
+
+def _resolver(site: Site, wish: LockWish) -> Interpreter:
+    """Return the interpreter that uv asks where it has to build something; for another Python any of this host does."""
+    look = search(site)
+    if wish.platform is None and wish.python is None:
+        return look.find(requested(site)).interpreter
+    wanted = replace(site.wanted, python=wish.python) if wish.python else requested(site)
+    try:
+        return replace(look, offline=True).find(wanted).interpreter
+    except EnvironmentBuildError:
+        default = look.default()
+        if default is None:
+            raise
+        return default
+
+
+def _target(site: Site, wish: LockWish, interpreter: Interpreter) -> Target:
+    version = wish.python or interpreter.version
+    asked = site.wanted.python
+    if wish.python is None and asked is not None and not versions.admits(asked, interpreter.version):
+        if not versions.is_exact(asked):
+            message = f"no Python here is {asked}, so which one the lock is for has to be said"
+            raise EnvironmentBuildError(message, hint="name it: `--python-version 3.11`")
+        version = asked
+    return there(wish.platform, version) if wish.platform else Target(version, interpreter.platform)
 
 
 def _kinds() -> Mapping[str, Callable[[Site], InstalledEnvironment]]:
@@ -94,7 +122,7 @@ def _virtualenv(site: Site) -> InstalledEnvironment:
     taken = locking.take(site, interpreter)
     key = key_of(site, interpreter, taken)
     environment = _shelved(site, taken, key, _order(site, interpreter, taken, key))
-    return replace(environment, interpreter=interpreter, gaps=(*found.gaps, *environment.gaps))
+    return replace(environment, interpreter=interpreter, gaps=(*found.gaps, *taken.gaps, *environment.gaps))
 
 
 def _conda(site: Site) -> InstalledEnvironment:
@@ -164,12 +192,10 @@ def requested(site: Site) -> EnvironmentSpec:
     """Return what is wanted; a project's lock names the Python where the project does not."""
     wanted = site.wanted
     if wanted.python is None and wanted.interpreter is None and wanted.lock is None and not site.placement.upgrade:
-        found = locking.header_of(site.project)
-        if found is not None and found[0].platform:
-            series = ".".join(map(str, versions.release_of(found[0].python)[:2]))
-            default = search(site).default()
-            if default is None or not versions.admits(series, default.version):
-                return replace(wanted, python=series, source=locking.PROJECT_LOCK)
+        default = search(site).default()
+        series = None if default is None else project_lock.series_for(site.project, default.platform)
+        if series is not None and default is not None and not versions.admits(series, default.version):
+            return replace(wanted, python=series, source=project_lock.PROJECT_LOCK)
     return wanted
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Callable
 
-from runner.worker.environment.uv import Uv, find_uv
+from runner.worker.environment.uv import AS_OF, Uv, find_uv
 from runner.worker.facts import Placement
 from runner.worker.objects import Objects
 from runner.worker.spec import EnvironmentSpec, RunSpec
@@ -35,6 +36,10 @@ class Site:
     def cache(self) -> Path:
         """MLRUN_CACHE on this host."""
         return Path(self.placement.cache)
+
+    def today(self) -> Site:
+        """Return the same without a date that packages have to be older than."""
+        return replace(self, installer={name: value for name, value in self.installer.items() if name != AS_OF})
 
     @cached_property
     def uv(self) -> Uv:

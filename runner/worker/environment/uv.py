@@ -44,6 +44,7 @@ _HIDDEN = frozenset(("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", 
 _NOISE = re.compile(r"^( [+~-] |Using Python |warning: The `--pylock`|$)")
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@")
 _LONGEST = 700  # characters of a reason: a solver can go on for pages
+AS_OF = "MLRUN_AS_OF"  # of a run's variables: the day packages have to be older than, where the index tells their age
 CLONES = "clone" if sys.platform == "darwin" else "copy"  # never hard links: an edit would reach uv's own cache
 
 
@@ -106,6 +107,8 @@ class Uv:
         environ.update(
             {name: self._here(name, value) for name, value in self.installer.items() if name[:6] != "MLRUN_"}
         )
+        if AS_OF in self.installer:
+            environ["UV_EXCLUDE_NEWER"] = self.installer[AS_OF]
         if self.netrc is not None and "MLRUN_NETRC" in self.installer:
             environ["NETRC"] = str(self.netrc)
         environ.update(UV_NO_PROGRESS="1", NO_COLOR="1", UV_PREVIEW_FEATURES="pylock", UV_LINK_MODE=CLONES)

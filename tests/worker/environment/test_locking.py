@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.environments.choice import Choice
-from runner.environments.lock import lock
+from runner.environments.lock import LockAsk, lock
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError
 from tests.environments.wheels import make_wheel
@@ -16,15 +16,19 @@ from .conftest import Host
 
 
 def locked(host: Host, **wishes):
-    caller = {"PIP_CONFIG_FILE": "/dev/null", "UV_FIND_LINKS": str(host.wheels), "PIP_NO_INDEX": "1"}
+    return all_locked(host, **wishes)[0]
+
+
+def all_locked(host: Host, caller: "dict[str, str] | None" = None, **wishes):
+    links = {"PIP_CONFIG_FILE": "/dev/null", "UV_FIND_LINKS": str(host.wheels), "PIP_NO_INDEX": "1"}
     return lock(
         host.project,
         Choice(),
+        LockAsk(**wishes),
         placement=host.placement,
         objects=host.objects,
-        caller_environ=caller,
+        caller_environ=caller or links,
         say=host.said.append,
-        **wishes,
     )
 
 

@@ -1,0 +1,152 @@
+"""The locks that `mlrun lock` leaves in a project: one for this host, others beside it for other platforms."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Optional
+
+from runner.errors import EnvironmentBuildError, FormatError
+from runner.worker.codec import decode, encode
+from runner.worker.environment import versions
+from runner.worker.environment.interpreters import describe
+from runner.worker.environment.platforms import Target, same_platform
+from runner.worker.environment.site import Site
+from runner.worker.files import Json, canonical
+from runner.worker.hashing import sha256_of
+from runner.worker.spec import EnvironmentSpec, Interpreter
+from runner.worker.values import dataclass
+
+PROJECT_LOCK = "pylock.mlrun.toml"
+_HEADER = b"# mlrun-lock: "
+
+
+@dataclass(frozen=True)
+class Header:
+    """The line in a project's lock that says what it was made for."""
+
+    specification: str
+    python: str
+    platform: str
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class ProjectLock:
+    """A lock that lies in a project."""
+
+    name: str
+    header: Header
+    data: bytes
+
+    def serves(self, python: str, platform: str) -> bool:
+        """Whether it was made for the series of a Python version and for a platform."""
+        series = versions.release_of(self.header.python)[:2]
+        return series == versions.release_of(python)[:2] and same_platform(self.header.platform, platform)
+
+
+def all_of(project: Path) -> tuple[ProjectLock, ...]:
+    """Return the locks of a project, this host's name first; EnvironmentBuildError where one is damaged."""
+    return tuple(_read(project / name) for name in _names(project))
+
+
+def own_lock(site: Site, interpreter: Interpreter) -> Optional[ProjectLock]:
+    """Return the lock that `mlrun lock` left in the project for this host and Python, None where there is none.
+
+    EnvironmentBuildError where the environment files have changed since.
+    """
+    found = all_of(site.project)
+    for one in found:
+        if one.serves(interpreter.version, interpreter.platform):
+            _expect_fresh(one, site.wanted)
+            return one
+    if found:
+        others = _spoken(found)
+        site.say(f"{others}, not for {describe(interpreter)} on {interpreter.platform}")
+    return None
+
+
+def expect_fresh(project: Path, wanted: EnvironmentSpec) -> None:
+    """Raise EnvironmentBuildError where a lock of the project is damaged, or older than the environment files."""
+    for one in all_of(project):
+        _expect_fresh(one, wanted)
+
+
+def series_for(project: Path, platform: str) -> Optional[str]:
+    """Return the Python that the locks of a project name for a platform, the first one's: "3.11"; None for none."""
+    for one in all_of(project):
+        if same_platform(one.header.platform, platform):
+            return ".".join(map(str, versions.release_of(one.header.python)[:2]))
+    return None
+
+
+def place_for(project: Path, target: Target, *, host: bool) -> Path:
+    """Return where the lock of a target lies or belongs; this host's has the plain name unless that is another's."""
+    found = all_of(project)
+    for one in found:
+        if one.serves(target.python, target.platform):
+            return project / one.name
+    main = next((one for one in found if one.name == PROJECT_LOCK), None)
+    if host and (main is None or same_platform(main.header.platform, target.platform)):
+        return project / PROJECT_LOCK
+    return project / f"pylock.mlrun-{target.slug}.toml"
+
+
+def _names(project: Path) -> list[str]:
+    try:
+        found = os.listdir(project)
+    except OSError:
+        return []
+    beside = sorted(name for name in found if name.startswith("pylock.mlrun-") and name.endswith(".toml"))
+    return [*(name for name in (PROJECT_LOCK,) if name in found), *beside]
+
+
+def _read(path: Path) -> ProjectLock:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise EnvironmentBuildError(message) from error
+    line = next((line for line in data.splitlines()[:5] if line.startswith(_HEADER)), b"")
+    try:
+        return ProjectLock(path.name, decode(Header, json.loads(line[len(_HEADER) :] or b"{}")), data)
+    except (ValueError, FormatError):
+        message = f"{path.name} does not say what it is for: its `{_HEADER.decode().strip()}` line is gone or changed"
+        raise EnvironmentBuildError(message, hint="make it again: `mlrun lock`") from None
+
+
+def _expect_fresh(one: ProjectLock, wanted: EnvironmentSpec) -> None:
+    if one.header.specification != specification(wanted):
+        message = f"{one.name} is stale: the environment files have changed since `mlrun lock` wrote it"
+        raise EnvironmentBuildError(
+            message, hint="`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
+        )
+
+
+def _spoken(found: Iterable[ProjectLock]) -> str:
+    words = [f"{one.name} is for Python {one.header.python} on {one.header.platform}" for one in found]
+    return ", ".join(words)
+
+
+def with_header(data: bytes, wanted: EnvironmentSpec, target: Target) -> bytes:
+    """Return a lock as `mlrun lock` writes it into a project."""
+    header = Header(specification(wanted), target.python, target.platform)
+    files = ", ".join(file.path for file in wanted.files) or "no environment file"
+    return (
+        f"# The lock of {files}, for Python {target.python} on {target.platform}, written by `mlrun lock`.\n"
+        "# Commit it: runs install exactly this. After a change of the files: `mlrun lock`; for newer versions: "
+        "`mlrun lock --upgrade`.\n"
+    ).encode() + b"%s%s\n%s" % (_HEADER, canonical(encode(header)), data)
+
+
+def specification(wanted: EnvironmentSpec) -> str:
+    """Return the digest of what a lock answers to, on whatever host."""
+    deciding: Json = {
+        "files": {file.path: file.sha256 for file in wanted.files},
+        "python": wanted.python,
+        "requirements": list(wanted.requirements),
+        "build": list(wanted.build_requirements),
+    }
+    return sha256_of(canonical(deciding))

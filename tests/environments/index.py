@@ -1,0 +1,82 @@
+"""A package index on the loopback, as PEP 503 (HTML) and PEP 691 (JSON, with upload times) have it; it can lie."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+@dataclass
+class Index:
+    """Serves the wheels of a directory; what is asked for is kept."""
+
+    wheels: Path
+    uploaded: dict[str, str] = field(default_factory=dict)  # wheel -> upload time; none at all: HTML, without times
+    lies: dict[str, bytes] = field(default_factory=dict)  # wheel -> the bytes that are sent instead
+    claims: dict[str, str] = field(default_factory=dict)  # wheel -> the sha256 that is told instead
+    url: str = ""
+
+    def page(self, name: str) -> tuple[str, bytes]:
+        files = [path for path in sorted(self.wheels.glob("*.whl")) if path.name.split("-")[0] == name]
+        digests = {
+            path.name: self.claims.get(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files
+        }
+        if not self.uploaded:
+            links = "".join(f'<a href="/files/{name}#sha256={digest}">{name}</a>\n' for name, digest in digests.items())
+            return "text/html", f"<html><body>{links}</body></html>".encode()
+        listed = [
+            {
+                "filename": file,
+                "url": f"/files/{file}",
+                "hashes": {"sha256": digest},
+                "upload-time": self.uploaded.get(file, "2020-01-01T00:00:00Z"),
+            }
+            for file, digest in digests.items()
+        ]
+        page = {"meta": {"api-version": "1.1"}, "name": name, "files": listed, "versions": []}
+        return "application/vnd.pypi.simple.v1+json", json.dumps(page).encode()
+
+    def answer(self, path: str) -> tuple[str, bytes]:
+        if path.startswith("/simple/"):
+            return self.page(path.strip("/").split("/")[-1])
+        name = path.rpartition("/")[2]
+        return "application/octet-stream", self.lies.get(name) or (self.wheels / name).read_bytes()
+
+
+@contextmanager
+def serving(wheels: Path) -> Iterator[Index]:
+    """Serve a directory of wheels for as long as the context lasts."""
+    index = Index(wheels)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(self.begin())
+
+        def do_HEAD(self) -> None:
+            self.begin()
+
+        def begin(self) -> bytes:
+            kind, body = index.answer(self.path.partition("?")[0])
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            return body
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    index.url = f"http://127.0.0.1:{server.server_port}/simple"
+    try:
+        yield index
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

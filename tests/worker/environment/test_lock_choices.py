@@ -1,0 +1,169 @@
+"""Locks for other platforms, of single packages, as of a date; and an index that does not keep its word."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.errors import EnvironmentBuildError, UsageError
+from runner.worker.environment import platforms
+from runner.worker.environment.platforms import Target
+from runner.worker.environment.uv import AS_OF
+from runner.worker.hashing import sha256_of
+from tests.environments.index import Index, serving
+from tests.environments.wheels import make_wheel
+
+from .conftest import Host
+from .test_locking import all_locked, planned, version_of
+
+MACHINE = "dependencies: [red, \"green; platform_machine == 'aarch64'\"]\n"
+
+
+@pytest.fixture
+def project(host: Host) -> Path:
+    make_wheel(host.wheels, "green")
+    (host.project / "python_env.yaml").write_text(MACHINE)
+    return host.project
+
+
+@pytest.fixture
+def index(host: Host) -> Iterator[Index]:
+    with serving(host.wheels) as index:
+        host.installer = {"UV_DEFAULT_INDEX": index.url}
+        yield index
+
+
+def names(path: Path) -> set[str]:
+    return {line.split('"')[1] for line in path.read_text().splitlines() if line.startswith("name = ")}
+
+
+def test_the_lock_of_another_platform_lies_beside(host: Host, project: Path) -> None:
+    here, there, mac = (
+        *all_locked(host),
+        *all_locked(host, platforms=("linux-aarch64", "macos-arm64"), python="3.12"),
+    )
+    assert here.path.name == "pylock.mlrun.toml"
+    assert there.path.name == "pylock.mlrun-linux-aarch64-py312.toml"
+    assert mac.path.name == "pylock.mlrun-macosx-arm64-py312.toml"
+    assert (there.python, there.platform, there.packages, mac.packages) == ("3.12", "linux-aarch64", 3, 2)
+    assert (names(here.path), names(there.path)) == ({"red", "blue"}, {"red", "blue", "green"})
+
+
+def test_the_lock_that_was_made_for_here_is_used_here(host: Host, project: Path) -> None:
+    [there] = all_locked(host, platforms=("linux-aarch64",))
+    text = there.path.read_text()
+    here = planned(host).interpreter
+    assert here is not None
+    there.path.write_text(text.replace('"platform":"linux-aarch64"', f'"platform":"{here.platform}"'))
+    (project / "pylock.mlrun.toml").write_text(text)  # the plain name is another machine's
+    environment = planned(host)
+    assert environment.lock_origin == "project"
+    assert environment.lock == sha256_of(there.path.read_bytes())
+
+
+def test_locking_again_brings_all_of_them_up_to_date(host: Host, project: Path) -> None:
+    all_locked(host)
+    all_locked(host, platforms=("linux-aarch64",))
+    (project / "python_env.yaml").write_text(MACHINE.replace("red", "red, blue==2.0"))
+    make_wheel(host.wheels, "blue", "2.0")
+    done = all_locked(host)
+    assert [one.path.name for one in done] == ["pylock.mlrun.toml", "pylock.mlrun-linux-aarch64-py311.toml"]
+    assert all(one.changed and "2.0" in one.path.read_text() for one in done)
+    assert not any(one.changed for one in all_locked(host))
+
+
+def test_a_new_platform_gets_the_versions_that_are_locked(host: Host, project: Path) -> None:
+    all_locked(host)
+    make_wheel(host.wheels, "blue", "2.0")
+    [there] = all_locked(host, platforms=("linux-aarch64",))
+    assert '"2.0"' not in there.path.read_text()
+
+
+def test_an_unknown_platform_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(UsageError, match="'beos' is no platform") as caught:
+        platforms.there("beos", "3.12")
+    assert "linux-aarch64" in caught.value.hint
+    assert platforms.there("x86_64-manylinux_2_28", "3.12") == Target("3.12", "linux-x86_64", "x86_64-manylinux_2_28")
+    assert platforms.there("macosx-14.0-arm64", "3.12").triple == "aarch64-apple-darwin"
+    assert platforms.same_platform("macosx-14.0-arm64", "macosx-26.1-arm64")
+    assert not platforms.same_platform("macosx-14.0-arm64", "macosx-14.0-x86_64")
+
+
+def test_one_package_is_renewed_and_the_others_stay(host: Host) -> None:
+    (host.project / "python_env.yaml").write_text("dependencies: [red, green]\n")
+    make_wheel(host.wheels, "green")
+    planned(host)
+    for name in ("red", "blue", "green"):
+        make_wheel(host.wheels, name, "2.0", requires=("blue",) if name == "red" else ())
+    environment = planned(host, upgrade_packages=("green",))
+    assert [version_of(environment, name) for name in ("red", "blue", "green")] == ["1.0", "1.0", "2.0"]
+    assert planned(host).reused  # and is remembered
+    [lock] = all_locked(host)
+    assert version_of(planned(host), "blue") == "2.0"  # a lock made from nothing has the newest
+    make_wheel(host.wheels, "blue", "3.0")
+    make_wheel(host.wheels, "red", "3.0", requires=("blue",))
+    all_locked(host, upgrade_packages=("blue",))
+    environment = planned(host)
+    assert environment.lock_origin == "project"
+    assert [version_of(environment, name) for name in ("red", "blue")] == ["2.0", "3.0"]
+    with pytest.raises(EnvironmentBuildError, match="--upgrade orange: no such package is among the 3"):
+        planned(host, upgrade_packages=("orange",))
+    assert lock.path.exists()
+
+
+def test_as_of_a_date_only_what_was_there_is_taken(host: Host, index: Index) -> None:
+    newer = make_wheel(host.wheels, "blue", "2.0")
+    index.uploaded[newer.name] = "2025-03-01T00:00:00Z"
+    assert version_of(host.prepare("red"), "blue") == "2.0"
+    host.installer["UV_EXCLUDE_NEWER"] = "2025-01-01T00:00:00Z"
+    assert version_of(host.prepare("red"), "blue") == "1.0"
+
+
+def test_an_index_without_upload_times_is_told(host: Host, index: Index) -> None:
+    host.installer["UV_EXCLUDE_NEWER"] = "2025-01-01T00:00:00Z"
+    with pytest.raises(EnvironmentBuildError, match=r"cannot be resolved as of 2025-01-01T00:00:00Z: ") as caught:
+        host.prepare("red")
+    assert "an index that tells no upload times" in caught.value.hint
+
+
+def test_a_run_without_a_lock_is_repeated_as_of_its_day(host: Host, index: Index) -> None:
+    newer = make_wheel(host.wheels, "blue", "2.0")
+    index.uploaded[newer.name] = "2025-03-01T00:00:00Z"
+    host.installer[AS_OF] = "2025-01-01T00:00:00Z"
+    environment = host.prepare("red")
+    assert version_of(environment, "blue") == "1.0"
+    [gap] = environment.gaps
+    assert (gap.field, gap.reason.endswith("resolved as of 2025-01-01T00:00:00Z")) == ("environment.lock", True)
+
+
+def test_where_the_index_tells_no_times_it_is_as_of_today_and_a_gap(host: Host, index: Index) -> None:
+    host.installer[AS_OF] = "2025-01-01T00:00:00Z"
+    environment = host.prepare("red")
+    assert version_of(environment, "blue") == "1.0"
+    assert any("resolved as of today" in line for line in host.said)
+    assert "resolved as of today" in environment.gaps[0].reason
+
+
+def test_an_index_that_sends_other_bytes_than_were_locked_is_refused(
+    host: Host, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = host.spec("blue")
+    first = host.carry_out(spec)
+    other = make_wheel(tmp_path / "other", "blue", text="EVIL = True")
+    index.lies[other.name] = other.read_bytes()
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cold"))
+    with pytest.raises(EnvironmentBuildError, match="Hash mismatch for `blue==1") as caught:
+        host.carry_out(replace(spec.pinned(first), environment=replace(spec.pinned(first).environment, manager="uv")))
+    assert "not the one that was locked" in caught.value.hint
+    assert len(list(host.cache.glob("envs/*/*/pyvenv.cfg"))) == 1
+
+
+def test_an_index_that_tells_another_hash_than_it_sends_is_refused(
+    host: Host, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.claims["blue-1.0-py3-none-any.whl"] = "5" * 64
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cold"))
+    with pytest.raises(EnvironmentBuildError, match="Hash mismatch"):
+        host.prepare("blue")
+    assert not list(host.cache.glob("envs/*/*/"))

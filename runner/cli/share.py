@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,47 +12,111 @@ from runner.cli.options import common, run_argument
 from runner.cli.session import Session, printable
 from runner.cli.when import amount
 
-FORMATS = ("bundle",)
+if TYPE_CHECKING:
+    from runner.store.store import Store
+    from runner.worker.rundir import RunDirectory
+
+FORMATS = ("bundle", "ro-crate", "prov", "slsa", "openlineage")
 
 
 @click.command(short_help="Write a run out: a bundle, or a standard of provenance.")
 @run_argument
 @click.option("--format", "form", type=click.Choice(FORMATS), default="bundle", show_default=True, help="The form.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Where to write it.")
 @click.option("--logs", is_flag=True, help="With what the command printed, which may be private.")
 @click.option("--observed", is_flag=True, help="With the files that were lying there and that nobody declared.")
+@click.option("--license", "license_", metavar="NAME", help="For a crate: its terms, as SPDX names them, or a URL.")
 @common
 @click.pass_obj
-def export(session: Session, run_id: str, form: str, output: Path | None, logs: bool, observed: bool) -> None:
-    """Write a run out: a bundle, which `mlrun import` takes in and `mlrun rerun` runs again elsewhere.
+def export(
+    session: Session, run_id: str, form: str, output: Path | None, logs: bool, observed: bool, license_: str | None
+) -> None:
+    """Write a run out: a bundle, which `mlrun import` takes in and `mlrun rerun` runs again elsewhere; or a standard.
+
+    \b
+    ro-crate      Process Run Crate 0.5, a directory or a .zip
+    prov          PROV-JSON
+    slsa          in-toto statement with SLSA provenance v1
+    openlineage   run events, a line each
 
     \b
     Examples:
       mlrun export latest
       mlrun export 1a2b3c4d -o for-ada.mlrun.tar.gz --logs
+      mlrun export latest --format prov | jq .activity
     """
+    store = session.store
+    run = store.find(run_id)
+    if form == "bundle":
+        _bundle(session, store, run, output, logs=logs, observed=observed)
+    elif form == "ro-crate":
+        _crate(session, store, run, output, license_, logs=logs, observed=observed)
+    else:
+        _document(session, store, run, form, output)
+
+
+def _bundle(
+    session: Session, store: Store, run: RunDirectory, output: Path | None, *, logs: bool, observed: bool
+) -> None:
     from runner.flow.share import export_bundle
     from runner.store.store import short
 
-    del form
-    store = session.store
-    run = store.find(run_id)
     target = output or Path(f"{short(run.id)}.mlrun.tar.gz")
     gathered = export_bundle(run, store, target, logs=logs, observed=observed)
-    for remark in gathered.remarks:
-        session.say(f"note: {printable(remark)}")
     listing = gathered.listing
+    counts = {"files": len(listing.files), "objects": len(listing.objects)}
+    _remark(session, gathered.remarks)
     if session.json:
-        session.emit(
-            run=run.id,
-            file=str(target),
-            files=len(listing.files),
-            objects=len(listing.objects),
-            without=list(listing.without),
-            remarks=list(gathered.remarks),
-        )
+        without, remarks = list(listing.without), list(gathered.remarks)
+        session.emit(run=run.id, file=str(target), **counts, without=without, remarks=remarks)
     size = amount(target.stat().st_size)
-    session.say(f"wrote {target} ({size}): {len(listing.files)} files, {len(listing.objects)} objects")
+    session.say(f"wrote {target} ({size}): {counts['files']} files, {counts['objects']} objects")
+
+
+def _crate(
+    session: Session,
+    store: Store,
+    run: RunDirectory,
+    output: Path | None,
+    terms: str | None,
+    *,
+    logs: bool,
+    observed: bool,
+) -> None:
+    from runner.flow.exports import export_crate
+    from runner.store import settings
+    from runner.store.store import short
+
+    identity = settings.read().identity
+    identity = identity if terms is None else replace(identity, license=terms)
+    target = output or Path(f"{short(run.id)}-ro-crate")
+    remarks = export_crate(run, store, target, identity, logs=logs, observed=observed)
+    _remark(session, remarks)
+    if session.json:
+        session.emit(run=run.id, file=str(target), remarks=list(remarks))
+    session.say(f"wrote {target}")
+
+
+def _document(session: Session, store: Store, run: RunDirectory, form: str, output: Path | None) -> None:
+    from runner.flow.exports import document
+
+    data = document(run, store, form)
+    if output is None:
+        click.echo(data, nl=False)
+        return
+    from runner.worker.files import write_once
+
+    if not write_once(output, data, 0o644):
+        message = f"{output} is there already"
+        raise click.UsageError(message)
+    if session.json:
+        session.emit(run=run.id, file=str(output))
+    session.say(f"wrote {output}")
+
+
+def _remark(session: Session, remarks: tuple[str, ...]) -> None:
+    for remark in remarks:
+        session.say(f"note: {printable(remark)}")
 
 
 @click.command("import", short_help="Take a run in from a bundle.")

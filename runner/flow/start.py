@@ -14,7 +14,7 @@ from runner.backends.warm import dismissed_on_error, expect, warmed
 from runner.flow.actor import actor
 from runner.flow.ask import Ask, Labels, Say
 from runner.flow.prepare import Prepared, prepare
-from runner.records.clean import clean_argv
+from runner.records.clean import clean_argv, clean_text
 from runner.store.store import Store, new_id
 from runner.worker.clock import now
 from runner.worker.facts import Failure, Outcome, Request
@@ -91,9 +91,9 @@ def request_for(
         argv=clean_argv(argv),
         cwd=os.getcwd(),  # noqa: PTH109 - a str is wanted
         tool=TOOL,
-        name=labels.name,
-        why=labels.why,
-        tags=dict(labels.tags),
+        name=clean_text(labels.name),
+        why=clean_text(labels.why),
+        tags={name: clean_text(value) for name, value in labels.tags.items()},
         experiment=labels.experiment,
         backend=backend,
         submitted_from=socket.gethostname(),

@@ -160,3 +160,23 @@ def test_export_import_rerun_is_identical(mlrun: Mlrun, tmp_path: Path, made):
         verdict = mlrun("rerun", "latest", "--json", **there).json["verdict"]
         assert verdict["kind"] == "identical", json.dumps(verdict)
         assert verdict["compared"] == len(made["sources"]) + len(made["data"]) + 4
+
+
+def test_standards_are_written_to_stdout_or_a_file_and_overwrite_nothing(
+    mlrun: Mlrun, project: Project, tmp_path: Path
+):
+    mlrun("run", project.path, *LOCAL).ok()
+    said = mlrun("export", "latest", "--format", "prov").ok()
+    assert said.json["activity"]
+    assert [
+        json.loads(line)["eventType"] for line in mlrun("export", "latest", "--format", "openlineage").out.splitlines()
+    ]
+    mlrun("export", "latest", "--format", "slsa", "-o", "x.json").ok()
+    again = mlrun("export", "latest", "--format", "slsa", "-o", "x.json")
+    assert (again.code, "is there already" in again.err) == (2, True)
+    none = mlrun("export", "latest", "--format", "ro-crate")
+    assert (none.code, "an RO-Crate needs a licence" in none.err) == (2, True)
+    crate = mlrun("export", "latest", "--format", "ro-crate", "--license", "MIT", "-o", "crate", "--json").ok()
+    assert "config.toml names no organisation and no orcid" in crate.json["remarks"][0]
+    assert (tmp_path / "crate/ro-crate-metadata.json").exists()
+    assert mlrun("export", "latest", "--format", "nonsense").code == 2

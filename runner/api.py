@@ -15,7 +15,6 @@ from runner.flow.start import Started, start
 from runner.project.parameters import Values
 from runner.store.index import Filter, Summary
 from runner.store.store import Store
-from runner.worker.state import look
 
 if TYPE_CHECKING:
     from runner.flow.judge import Judgement
@@ -53,7 +52,7 @@ class SubmittedRun:
 
     def get_status(self) -> str:
         """Return the state now: planned, submitted, preparing, running, orphaned, succeeded, failed, killed or lost."""
-        return look(self._run).name
+        return refresh(self._store, [self._run])[self._run.id].name
 
     def cancel(self) -> None:
         """End the run (TERM, then KILL) and wait until it has ended."""

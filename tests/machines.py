@@ -123,11 +123,11 @@ class Machine:
     def mend(self):
         _run("ip", "link", "set", self._names[1], "up")
 
-    def delay(self, milliseconds):
-        """Delay what goes there, and what comes from there."""
-        netem = ("root", "netem", "delay", f"{milliseconds}ms")
-        _run("tc", "qdisc", "replace", "dev", self._names[1], *netem)
-        _run("ip", "netns", "exec", self._names[0], "tc", "qdisc", "replace", "dev", self._names[2], *netem)
+    def throttle(self, megabits):
+        """Let so much through in a second, either way."""
+        for argv, name in (((), self._names[1]), (("ip", "netns", "exec", self._names[0]), self._names[2])):
+            tbf = ("root", "tbf", "rate", f"{megabits}mbit", "burst", "64kb", "latency", "200ms")
+            _run(*argv, "tc", "qdisc", "replace", "dev", name, *tbf)
 
     def undelay(self):
         for argv in ((), ("ip", "netns", "exec", self._names[0])):
@@ -219,7 +219,7 @@ class Machine:
         ]  # fmt: skip
         me = getpass.getuser()
         users = {name: name.replace("-", "") if self.isolated else me for name in SHELLS}
-        users |= dict.fromkeys(("lab-changed", "lab-unknown", "lab-locked"), users["lab"])
+        users |= dict.fromkeys(("lab-changed", "lab-unknown", "lab-locked", "lab-slow"), users["lab"])
         users["lab-nopython"] = "nopython" if self.isolated else me
         knows = {"lab-changed": "impostor", "lab-unknown": "nobody"}
         text = ""
@@ -228,6 +228,9 @@ class Machine:
             if name == "lab-locked":
                 lines = [line for line in lines if not line.startswith("IdentityFile")]
                 lines.append(f"IdentityFile {self.state}/other")
+            if name == "lab-slow":
+                proxy = f"{sys.executable} {Path(__file__).with_name('slow_link.py')} 50 {self.address} {self.port}"
+                lines.append(f"ProxyCommand {proxy}")
             text += f"Host {name}\n" + "".join(f"  {line}\n" for line in lines)
         self.config.write_text(text)
 
@@ -271,12 +274,15 @@ def machine(lab_machine, monkeypatch, home):
     place = home / ".config" / "mlrun"
     place.mkdir(parents=True)
     lines = ["version = 1\n"]
-    for name in (*SHELLS, "lab-changed", "lab-unknown", "lab-locked", "lab-nopython"):
+    for name in (*SHELLS, "lab-changed", "lab-unknown", "lab-locked", "lab-nopython", "lab-slow"):
         lines.append(f'[hosts.{name}]\naddress = "{name}"\n')
         if not lab_machine.isolated:
             lines.append(f'home = "{lab_machine.home}/store"\ncache = "{lab_machine.home}/cache"\n')
     (place / "hosts.toml").write_text("".join(lines))
     yield lab_machine
+    if lab_machine.isolated:
+        lab_machine.mend()
+        lab_machine.undelay()
     lab_machine.disconnect()
 
 

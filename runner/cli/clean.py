@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.options import common, run_arguments
 from runner.cli.session import Session
 from runner.cli.when import amount
-from runner.errors import FormatError, UsageError
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.store.store import Store
+    from runner.worker.rundir import RunDirectory
 
 
 @click.command(short_help="Remove runs.")
@@ -24,26 +29,33 @@ def rm(session: Session, run_ids: tuple[str, ...], yes: bool) -> None:
     Example:
       mlrun rm 1a2b3c4d
     """
+    from runner.flow.away import discard
     from runner.store.store import short
-    from runner.worker.state import look
 
     store = session.store
     runs = list({run.id: run for run in map(store.find, run_ids)}.values())
     for run in runs:
-        try:
-            state = look(run)
-        except FormatError:  # damaged: nothing of it can run
-            continue
-        if not state.ended:
-            message = f"the run {short(run.id)} is {state.name}"
-            raise UsageError(message, hint=f"`mlrun cancel {short(run.id)}` ends it")
+        _refuse_going_on(run, store)
     if not yes:
         _confirm(", ".join(short(run.id) for run in runs))
     for run in runs:
+        left = discard(run)
         store.remove(run)
+        if left:
+            session.say(f"warning: what {short(run.id)} left elsewhere stays there: {left}")
     if session.json:
         session.emit(removed=[run.id for run in runs])
     session.say(f"removed {len(runs)} run{'s' * (len(runs) != 1)}")
+
+
+def _refuse_going_on(run: RunDirectory, store: Store) -> None:
+    from runner.flow.follow import refresh
+    from runner.store.store import short
+
+    state = refresh(store, [run]).get(run.id)  # none of a damaged one: nothing of it can run
+    if state is not None and not state.ended:
+        message = f"the run {short(run.id)} is {state.name}{f': {state.remark}' if state.remark else ''}"
+        raise UsageError(message, hint=f"`mlrun cancel {short(run.id)}` ends it")
 
 
 def _confirm(names: str) -> None:

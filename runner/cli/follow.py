@@ -40,6 +40,12 @@ def logs(session: Session, run_id: str, follow: bool, out: bool, err: bool) -> N
 
         with TerminalSink(session, streams=chosen) as sink:
             wait(run, store, sink)
+    elif not session.json:
+        from runner.flow.away import peek
+
+        with TerminalSink(session, streams=chosen) as sink:
+            if peek(run, sink):
+                return
     if session.json:
         session.emit(logs={name: _text(path) for name, path in chosen.items()})
     elif not follow:

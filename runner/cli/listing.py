@@ -102,6 +102,7 @@ def list_runs(session: Session, /, **options: Any) -> None:
       mlrun list --all --csv > runs.csv
     """
     from runner.flow.follow import refresh
+    from runner.store.store import short
 
     columns = _columns(options["columns"], options["as_csv"])
     wanted = _filter(options)
@@ -121,6 +122,9 @@ def list_runs(session: Session, /, **options: Any) -> None:
             cells.append([_cell(summary, status, column) for column in columns])
             cells += list_rows(summary.sub_runs, summary.sub_run_count, columns)
         click.echo(table(columns, cells, _paint))
+        for summary in summaries:
+            if summary.id in states and states[summary.id].remark:
+                session.say(f"note: {short(summary.id)}: {states[summary.id].remark}")
         if limit == len(rows) and not options["limit"]:
             session.say(f"the newest {limit}; --all shows every run")
     else:

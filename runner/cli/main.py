@@ -23,6 +23,7 @@ _COMMANDS = {
     "wait": "runner.cli.follow:wait",
     "cancel": "runner.cli.follow:cancel",
     "metrics": "runner.cli.metrics:metrics",
+    "fetch": "runner.cli.fetch:fetch",
     "artifacts": "runner.cli.artifacts:artifacts",
     "diff": "runner.cli.diff:diff",
     "lineage": "runner.cli.lineage:lineage",

@@ -34,17 +34,20 @@ def show(session: Session, run_id: str) -> None:
     """
     import json
 
-    from runner.flow.follow import record_of
+    from runner.flow.follow import record_and_state
 
     store = session.store
     run = store.find(run_id)
-    record: Any = record_of(run, store, brief=not session.json)
+    found = record_and_state(run, store, brief=not session.json)
+    record: Any = found[0]
     if session.json:
         click.echo(json.dumps(record, indent=1))
         return
     for label, text in lines(record):
         color = _COLORS.get(record["run"]["status"]) if label == "status" else None
         click.echo(click.style(f"{label:12}", bold=True) + click.style(printable(text), fg=color))
+    if found[1] is not None and found[1].remark:
+        session.say(f"note: {found[1].remark}")
     session.detail(f"the files are in {run.path}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from runner.backends import registry
-from runner.backends.backend import Backend, Ticket
+from runner.backends.backend import Backend, Sink, Ticket
 from runner.errors import FormatError, MlrunError
 from runner.worker.clock import now
 from runner.worker.codec import decode, encode
@@ -117,3 +117,41 @@ def _unreachable(run: RunDirectory, reason: str) -> State:
         seen = decode(Seen, read_json(run.seen), str(run.seen))
         return State(UNREACHABLE, remark=f"{reason}; it was {seen.state} at {seen.at}")
     return State(UNREACHABLE, remark=f"{reason}; it was not seen since it was launched")
+
+
+def peek(run: RunDirectory, sink: Sink) -> bool:
+    """Pass on what a run that goes on elsewhere has printed until now; False where it is not elsewhere."""
+    ticket = ticket_of(run) if is_away(run) else None
+    backend = None if ticket is None else reach(ticket, run)
+    look = getattr(backend, "peek", None)
+    if look is None:
+        return False
+    look(ticket, run, sink)
+    return True
+
+
+def fetch(run: RunDirectory) -> int:
+    """Bring all results of an ended run here, also those that were to stay; return the bytes that came.
+
+    MlrunError where the run is on this machine, or has not ended.
+    """
+    ticket = ticket_of(run)
+    backend = None if ticket is None else reach(ticket, run)
+    bring = getattr(backend, "bring", None)
+    if ticket is None or bring is None:
+        message = f"the run {run.id} was carried out on this machine: all it has is here"
+        raise MlrunError(message, hint=f"`mlrun artifacts {run.id}` lists its outputs")
+    size: int = bring(ticket, run)
+    return size
+
+
+def discard(run: RunDirectory) -> str:
+    """Remove what an ended run left on another machine; return why it could not be, "" where all is well."""
+    try:
+        ticket = ticket_of(run)
+        remove = None if ticket is None else getattr(reach(ticket, run), "discard", None)
+        if remove is not None:
+            remove(ticket)
+    except MlrunError as error:
+        return error.message
+    return ""

@@ -77,10 +77,16 @@ def record_of(run: RunDirectory, store: Store, *, brief: bool = False) -> Json:
 
     ``brief`` leaves the values of metrics out of the record of a run that goes on.
     """
+    return record_and_state(run, store, brief=brief)[0]
+
+
+def record_and_state(run: RunDirectory, store: Store, *, brief: bool = False) -> tuple[Json, State | None]:
+    """As ``record_of``, with what the machine that has the run says of it, if it is elsewhere and goes on."""
     if run.record.exists() or not away.is_away(run):
-        return finish(run, store, brief=brief)
+        return finish(run, store, brief=brief), None
     state = refresh(store, [run], bring=True)[run.id]
-    return finish(run, store, None if run.has(Outcome) else state, brief=brief)
+    goes_on = None if run.has(Outcome) else state
+    return finish(run, store, goes_on, brief=brief), goes_on
 
 
 def reach(run: RunDirectory) -> tuple[Backend, Ticket]:

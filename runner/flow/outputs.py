@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runner.errors import IntegrityError, MlrunError
+from runner.flow.away import ticket_of
 from runner.store.store import Store
 from runner.worker.execution import artifacts
 from runner.worker.facts import FileFact, Placement
@@ -67,6 +68,9 @@ def _write(item: FileFact, store: Store, run: RunDirectory, goal: Path) -> None:
         if place.is_file() and item.sha256 is not None and sha256_of_file(place) == item.sha256:
             clone_or_copy(place, goal)
             return
+    if item.stored and ticket_of(run) is not None:
+        message = f"the bytes of {item.path!r} are on the machine that carried the run out"
+        raise IntegrityError(message, hint=f"`mlrun fetch {run.id}` brings them")
     message = f"the bytes of {item.path!r} are kept nowhere"
     raise IntegrityError(message, hint="declare it under `outputs:` in the MLproject, and later runs keep it")
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runner.errors import IntegrityError, MlrunError, StoreError
+from runner.flow.follow import record_of
 from runner.records import contents
 from runner.records.exports import bundle
 from runner.records.exports.gather import Gathered, gather
@@ -45,6 +46,7 @@ class Taken:
 
 def collect(run: RunDirectory, store: Store, *, logs: bool, observed: bool) -> Gathered:
     """Return what of a run travels. MlrunError for one that goes on, IntegrityError for one that was changed."""
+    record_of(run, store)  # brings it here, where another machine has it
     if not look(run).ended:
         message = f"the run {run.id} has not ended"
         raise MlrunError(message, hint=f"`mlrun wait {run.id}` waits until it has")

@@ -74,6 +74,14 @@ def check_inputs(past: RunDirectory, record: Json, spec: RunSpec, cache: Path | 
     return (*named, *_brief(observed))
 
 
+def _own_placement(past: RunDirectory) -> Placement | None:
+    """Return where a run worked, if that was with this store: another machine's places mean nothing here."""
+    placement = past.find(Placement)
+    if placement is None or Path(placement.store).resolve() == past.path.parents[1].resolve():
+        return placement
+    return None
+
+
 @dataclass
 class _Search:
     """Where the inputs of a past run may be."""
@@ -90,7 +98,7 @@ class _Search:
 
     @classmethod
     def of(cls, past: RunDirectory, spec: RunSpec, cache: Path) -> _Search:
-        source, placement, files = past.read(SourceFacts), past.find(Placement), past.read_files(past.inputs)
+        source, placement, files = past.read(SourceFacts), _own_placement(past), past.read_files(past.inputs)
         root = source.root if placement is None or placement.root is None else placement.root
         objects = Objects(past.path.parent.parent / "objects")
         prefix = f"{spec.snapshot.subdirectory}/" if spec.snapshot.subdirectory else ""

@@ -108,3 +108,83 @@ def test_a_machine_that_cannot_be_used_is_said_before_there_is_a_run(
     assert words in first
     assert (blank, hint[:6]) == ("", "hint: ")
     assert mlrun("list", "--json").ok().json["runs"] == []
+
+
+def test_a_slow_link_is_only_slow(mlrun: Mlrun, project: Project):
+    assert mlrun("run", project.path, "--env-manager", "local", "--on", "lab-slow").ok().out == "hello\n"
+
+
+def test_outputs_may_stay_there_until_they_are_asked_for(mlrun: Mlrun, project: Project):
+    project.write("MLproject", "outputs: [big]\nentry_points:\n  main: {command: 'head -c 100000 /dev/zero > big'}\n")
+    mlrun("run", project.path, "--env-manager", "local", "--on", "lab", "--no-fetch").ok()
+    (output,) = mlrun.show()["outputs"]
+    assert output["path"] == "big"
+    said = mlrun("artifacts", "latest", "-o", mlrun.cwd / "one")
+    assert said.code == 125
+    assert "mlrun fetch" in said.err
+    mlrun("fetch", "latest").ok()
+    mlrun("artifacts", "latest", "-o", mlrun.cwd / "two").ok()
+    assert (mlrun.cwd / "two" / "big").stat().st_size == 100000
+    assert mlrun("verify", "latest").code == 0
+
+
+def test_inputs_are_brought(mlrun: Mlrun, project: Project):
+    outside = mlrun.cwd / "set"
+    (outside / "sub").mkdir(parents=True)
+    (outside / "a.txt").write_text("A")
+    (outside / "sub" / "b.txt").write_text("B")
+    project.write("data/in.csv", "1,2\n")
+    project.write("more/x.csv", "x\n")
+    project.write(".gitignore", "data\nmore\n")
+    project.write(
+        "MLproject",
+        "inputs: [data/in.csv, 'more/*.csv']\nentry_points:\n  main:\n    parameters: {set: path, one: path}\n"
+        "    command: 'cat data/in.csv more/x.csv {one} {set}/a.txt {set}/sub/b.txt; echo; basename -a {set} {one}'\n",
+    )
+    project.commit()
+    argv = ["run", project.path, "--env-manager", "local", "-P", f"set={outside}", "-P", f"one={outside / 'a.txt'}"]
+    here = mlrun(*argv, "--isolated").ok()
+    there = mlrun(*argv, "--on", "lab").ok()
+    assert there.out == here.out == "1,2\nx\nAAB\nset\na.txt\n"
+    seen = [(item["path"], item["digest"]) for item in mlrun.show()["inputs"]]
+    assert len(seen) == 4
+    mlrun("rerun", "latest", "--check", "--on", "lab").ok()
+
+
+def test_only_the_edit_is_sent(mlrun: Mlrun, project: Project, machine):
+    for number in range(30):
+        project.write(f"module_{number}.py", f"print({number})\n")
+    mlrun("run", project.path, "--env-manager", "local", "--on", "lab").ok()
+    place = ".local/share/mlrun/objects" if machine.isolated else "store/objects"
+    before = {path for path in (machine.home / place).rglob("*") if path.is_file()}
+    project.write("module_7.py", "print('edited')\n")
+    mlrun("run", project.path, "--env-manager", "local", "--on", "lab").ok()
+    after = {path for path in (machine.home / place).rglob("*") if path.is_file()}
+    assert len(after - before) == 2  # the file and the manifest
+
+
+def test_a_run_goes_from_machine_to_machine(mlrun: Mlrun, project: Project, machine):
+    project.write("MLproject", "outputs: [out]\nentry_points:\n  main: {command: 'echo same > out'}\n")
+    project.commit()
+    mlrun("run", project.path, "--env-manager", "local", "--run-name", "here").ok()
+    there = mlrun("rerun", "here", "--on", "lab", "--check", "--run-name", "there").ok()
+    assert "identical" in there.err
+    mlrun("rerun", "there", "--check").ok()
+    if machine.isolated:
+        assert mlrun.show("there")["execution"]["host"] == "lab-machine"
+    project.write("MLproject", "outputs: [out]\nentry_points:\n  main: {command: 'date +%N > out'}\n")
+    mlrun("run", project.path, "--env-manager", "local", "--run-name", "differs").ok()
+    said = mlrun("rerun", "differs", "--on", "lab", "--check")
+    assert said.code == 1
+    assert "machine" in said.err or "host" in said.err
+
+
+def test_secrets_travel_apart(mlrun: Mlrun, project: Project, machine):
+    project.write(
+        "MLproject", "entry_points:\n  main:\n    secrets: [TOKEN]\n    command: 'printf %s \"$TOKEN\" | wc -c'\n"
+    )
+    said = mlrun("run", project.path, "--env-manager", "local", "--on", "lab", TOKEN="hush-hush-hush").ok()
+    assert said.out.strip() == "14"
+    for top in (machine.home, mlrun.cwd):
+        for path in top.rglob("*"):
+            assert path.is_symlink() or not path.is_file() or b"hush-hush-hush" not in path.read_bytes(), path

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.backends.backend import Launch, Sink, Ticket
@@ -21,9 +20,12 @@ from runner.backends.ssh.follow import Follow
 from runner.backends.ssh.refusals import Unreachable
 from runner.errors import BackendError, UsageError
 from runner.store.home import cache
+from runner.worker.clock import now
 from runner.worker.codec import decode
-from runner.worker.facts import Outcome
+from runner.worker.facts import Failure, Outcome, Request
 from runner.worker.files import pretty, write_once
+from runner.worker.objects import Objects
+from runner.worker.processes import is_alive
 from runner.worker.remote.frames import Frame
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import SUBMITTED, UNREACHABLE, State
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from runner.store.store import Store
 
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between tries to deliver a run over a link that is cut
-_LOOKING = 8.0  # seconds a look may take: `mlrun list` waits for it
+_LOOKING = 5.0  # seconds a look may take: `mlrun list` waits for it
+_QUICK = 8 << 20  # bytes that are brought by the way
 _HOSTS = 16  # looked at at a time
 
 
@@ -46,6 +49,7 @@ class SshBackend:
         self._follows: dict[str, Follow] = {}
         self._listed: dict[str, Frame] = {}  # results that came with the end of a run
         self._local: dict[str, RunDirectory] = {}
+        self._say: Callable[[str], None] = lambda _: None
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Take what `-c` or `--on` says: {"host": NAME}, or {"address": "user@machine", ...}."""
@@ -78,6 +82,7 @@ class SshBackend:
         ticket = tickets.write(run.id, host, fetch=launch.fetch)
         write_once(run.ticket, pretty(ticket.to_json()))
         self.attach(ticket, run)
+        self._say = launch.say
         self._deliver(Delivery(Cargo(run, store, launch, host), launch.say), host)
         return ticket
 
@@ -89,13 +94,21 @@ class SshBackend:
         for ticket in tickets_:
             asked.setdefault(tickets.host_of(ticket), []).append(ticket)
         with ThreadPoolExecutor(min(len(asked), _HOSTS)) as pool:
-            answers = pool.map(lambda pair: list(self._look(*pair)), asked.items())
-            return {identity: state for answer in answers for identity, state in answer}
+            answers = pool.map(lambda pair: self._look(*pair), asked.items())
+            return {identity: state for answer in answers for identity, state in answer.items()}
 
     def follow(self, ticket: Ticket, sink: Sink) -> int:
         """Pass on what a run says and prints, also across cuts of the link; the exit code."""
+        self._say = sink.progress
         follow = self._follows.setdefault(ticket.run, Follow(ticket, self._local.get(ticket.run)))
-        ended = follow.until_ended(sink, lambda: self._connection(tickets.host_of(ticket)), self._drop)
+        try:
+            ended = follow.until_ended(sink, lambda: self._connection(tickets.host_of(ticket)), self._drop)
+        except Unreachable:
+            raise
+        except BackendError:  # it has no such run: then the run is lost, and not we
+            ended = self.look([ticket])[ticket.run]
+            if not ended.ended:
+                raise
         if follow.results is not None:
             self._listed[ticket.run] = follow.results
         if ended.outcome is None:
@@ -104,30 +117,43 @@ class SshBackend:
         return exit_code(ended.outcome)
 
     def cancel(self, ticket: Ticket, signal: str = "TERM") -> None:
-        """Have the machine end a run."""
-        host = tickets.host_of(ticket)
-        with Connection(host, cache(), connect=_LOOKING) as connection:
+        """Have the machine end a run; over a connection of its own, for another may be waiting for the run's output."""
+        with Connection(tickets.host_of(ticket), cache()) as connection:
             connection.ask("cancel", run=ticket.run, signal=signal)
 
     def collect(self, ticket: Ticket, run: RunDirectory) -> None:
         """Bring the results of an ended run here: outputs, artifacts, logs, metrics, checked by digest."""
         self.bring(ticket, run, outputs=tickets.fetches(ticket))
 
+    def collect_quickly(self, ticket: Ticket, run: RunDirectory) -> None:
+        """As ``collect``, where it is no more than a few megabytes; else nothing."""
+        connection = self._connection(tickets.host_of(ticket), quietly=True)
+        found = Bring(connection.ask("results", run=ticket.run), run, _objects(run))
+        outputs = tickets.fetches(ticket)
+        if sum(item.size for item in found.lacking(outputs=outputs)) <= _QUICK:
+            found.finish(connection, outputs=outputs)
+
+    def peek(self, ticket: Ticket, run: RunDirectory, sink: Sink) -> None:
+        """Pass on what a run has printed until now."""
+        Follow(ticket, run).so_far(sink, self._connection(tickets.host_of(ticket)))
+
+    def discard(self, ticket: Ticket) -> None:
+        """Remove an ended run's directory from its machine."""
+        self._connection(tickets.host_of(ticket), quietly=True).ask("remove", run=ticket.run)
+
     def bring(self, ticket: Ticket, run: RunDirectory, *, outputs: bool = True) -> int:
         """As ``collect``, also what was to stay there; return the bytes that came besides the record's files."""
-        from runner.worker.objects import Objects
-
-        objects = Objects(run.path.parents[1] / "objects")
         host = tickets.host_of(ticket)
         for pause in (*_PAUSES, None):
             try:
                 connection = self._connection(host)
                 listed = self._listed.pop(ticket.run, None) or connection.ask("results", run=ticket.run)
-                return Bring(listed, run, objects).finish(connection, outputs=outputs)
-            except Unreachable:
+                return Bring(listed, run, _objects(run)).finish(connection, outputs=outputs)
+            except Unreachable as error:
                 self._drop(host)
                 if pause is None:
                     raise
+                self._say(f"{error.message}; the results are brought as soon as may be")
                 time.sleep(pause)
         raise AssertionError
 
@@ -135,8 +161,9 @@ class SshBackend:
         for pause in (*_PAUSES, None):
             try:
                 return delivery.over(self._connection(host))
-            except Unreachable:
+            except Unreachable as error:
                 self._drop(host)
+                self._say(f"{error.message}; it is tried again")
                 if pause is None and not delivery.may_have_started:
                     raise
                 if pause is None:
@@ -144,22 +171,44 @@ class SshBackend:
                 time.sleep(pause)
         raise AssertionError
 
-    def _look(self, host: Host, asked: Sequence[Ticket]) -> Iterator[tuple[str, State]]:
+    def _look(self, host: Host, asked: Sequence[Ticket]) -> dict[str, State]:
         runs = [[ticket.run, self._is_given_up(ticket)] for ticket in asked]
         try:
-            with Connection(host, cache(), quietly=True, patience=_LOOKING, connect=_LOOKING) as connection:
-                states = connection.ask("look", runs=runs).head["states"]
+            states = self._ask_for_states(host, runs)
         except BackendError as error:
-            yield from ((ticket.run, State(UNREACHABLE, remark=error.message)) for ticket in asked)
-            return
-        for said, (identity, given_up) in zip(states, runs, strict=True):
-            yield str(identity), _state(said, lost=bool(given_up), host=host)
+            return {ticket.run: State(UNREACHABLE, remark=error.message) for ticket in asked}
+        return {
+            ticket.run: self._state(ticket, said, given_up=bool(given_up))
+            for ticket, said, (_, given_up) in zip(asked, states, runs, strict=True)
+        }
+
+    def _ask_for_states(self, host: Host, runs: Sequence[Sequence[object]]) -> list[Mapping[str, Any]]:
+        reused = _key(host) in self._connections
+        try:
+            return list(self._connection(host, quietly=True).ask("look", runs=runs).head["states"])
+        except Unreachable:
+            self._drop(host)
+            if not reused:
+                raise
+        return list(self._connection(host, quietly=True).ask("look", runs=runs).head["states"])
+
+    def _state(self, ticket: Ticket, said: Mapping[str, Any], *, given_up: bool) -> State:
+        """Return what a machine said of a run; one that it does not know, and never will, is lost."""
+        host = ticket.data["host"]
+        if said["state"] is not None:
+            outcome = None if said["outcome"] is None else decode(Outcome, said["outcome"], f"what {host} says")
+            return State(said["state"], outcome)
+        if not given_up:
+            return State(SUBMITTED)
+        message = f"{host} does not have the run: mlrun was killed before it came there, or it was removed there"
+        outcome = Outcome("lost", now(), error=Failure(message, "run it again"))
+        run = self._local.get(ticket.run)
+        if run is not None:
+            run.write(outcome)
+        return State("lost", outcome)
 
     def _is_given_up(self, ticket: Ticket) -> bool:
         """Whether nobody brings a run to its machine any more: who was to do so is dead."""
-        from runner.worker.facts import Request
-        from runner.worker.processes import is_alive
-
         run = self._local.get(ticket.run)
         request = None if run is None else run.find(Request)
         return request is not None and request.submitter is not None and is_alive(request.submitter) is False
@@ -170,31 +219,25 @@ class SshBackend:
             raise UsageError(message, hint="""`--on user@machine`, or -c '{"host": "lab"}'""")
         return self._host
 
-    def _connection(self, host: Host, *, warm: bool = False) -> Connection:
-        key = f"{host.address}\0{host.port}\0{host.home}\0{host.cache}"
-        if key not in self._connections:
-            self._connections[key] = Connection(host, _near_cache(), warm=warm)
-        return self._connections[key]
+    def _connection(self, host: Host, *, warm: bool = False, quietly: bool = False) -> Connection:
+        if _key(host) not in self._connections:
+            self._connections[_key(host)] = (
+                Connection(host, cache(), quietly=True, patience=_LOOKING, connect=_LOOKING)
+                if quietly
+                else Connection(host, cache(), warm=warm)
+            )
+        return self._connections[_key(host)]
 
     def _drop(self, host: Host) -> None:
-        key = f"{host.address}\0{host.port}\0{host.home}\0{host.cache}"
-        connection = self._connections.pop(key, None)
+        connection = self._connections.pop(_key(host), None)
         if connection is not None:
             connection.close()
 
 
-def _near_cache() -> Path:
-    return cache()
+def _key(host: Host) -> str:
+    return f"{host.address}\0{host.port}\0{host.home}\0{host.cache}"
 
 
-def _state(said: Mapping[str, Any], *, lost: bool, host: Host) -> State:
-    if said["state"] is not None:
-        outcome = None if said["outcome"] is None else decode(Outcome, said["outcome"], f"what {host.name} says")
-        return State(said["state"], outcome)
-    if not lost:
-        return State(SUBMITTED)
-    from runner.worker.clock import now
-    from runner.worker.facts import Failure
-
-    failure = Failure(f"the run never came to {host.name}: mlrun was killed while it sent it", "run it again")
-    return State("lost", Outcome("lost", now(), error=failure))
+def _objects(run: RunDirectory) -> Objects:
+    """Return the objects of the store that a run's directory lies in."""
+    return Objects(run.path.parents[1] / "objects")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from pathlib import Path
 
 from runner.backends.host import Host
@@ -72,9 +71,10 @@ os._exit(0)
 """
 
 
-def opening(host: Host, worker: str, mark: str, *, warm: bool) -> bytes:
+def opening(host: Host, worker: str, mark: str, *, warm: bool, beat: float) -> bytes:
     """Return what goes to a machine's standard input before any request."""
-    hello = {"home": host.home, "cache": host.cache, "worker": worker, "mark": mark, "warm": warm}
+    hello: dict[str, object] = {"home": host.home, "cache": host.cache, "worker": worker, "mark": mark, "warm": warm}
+    hello["beat"] = beat
     named = host.python if "\n" not in host.python else ""
     return b"%s\n%d\n%s%s\n" % (named.encode(), len(PROGRAM), PROGRAM, json.dumps(hello).encode("ascii"))
 
@@ -83,8 +83,3 @@ def worker(cache: Path) -> tuple[str, Path]:
     """Return the digest of the worker, and where its bytes lie."""
     path = pack(cache)
     return path.stem, path
-
-
-def packed(path: Path) -> bytes:
-    """Return the worker's bytes as they travel."""
-    return zlib.compress(path.read_bytes(), 6)

@@ -35,11 +35,8 @@ class Bring:
 
     def lacking(self, *, outputs: bool = True) -> list[Item]:
         """Return what is neither here nor came with the list; without ``outputs``, what the record needs alone."""
-        return [
-            item
-            for item in self._items
-            if (outputs or not self._is_output(item)) and not item.inline and not self._has(item)
-        ]
+        wanted = (item for item in self._items if (outputs or not self._is_output(item)) and not item.inline)
+        return [item for item in wanted if not self._has(item)]
 
     def finish(self, connection: Connection, *, outputs: bool = True) -> int:
         """Bring what is lacking, write the small files, and the outcome last; return the bytes that came."""
@@ -52,8 +49,9 @@ class Bring:
         if not items:
             return 0
         inbox = Inbox(self._objects.root / "tmp", _places(self._target(item) for item in items))
-        offsets = [_offset(inbox, item) for item in items]
-        connection.tell("send", run=self._run.id, items=encode(Results(tuple(items))), offsets=offsets)
+        once = tuple({item.sha256: item for item in items}.values())  # an artifact is an object as well
+        offsets = [_offset(inbox, item) for item in once]
+        connection.tell("send", run=self._run.id, items=encode(Results(once)), offsets=offsets)
         while (frame := connection.hear()).kind == "blobs":
             inbox.take(frame)
         inbox.sync()

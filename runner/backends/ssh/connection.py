@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import select
 import shlex
 import stat
 import tempfile
@@ -17,21 +16,19 @@ from typing import IO, TYPE_CHECKING, Any
 from runner import errors
 from runner.backends.host import Host
 from runner.backends.ssh import bootstrap
+from runner.backends.ssh.pipes import PatientReader, PatientWriter, widen
 from runner.backends.ssh.refusals import Unreachable, refusal
 from runner.errors import BackendError, MlrunError
 from runner.worker.remote.frames import Channel, Cut, Frame
 from runner.worker.tools import call, converse
 
 if TYPE_CHECKING:
-    import subprocess
-
     from typing_extensions import Self
 
-SILENCE = 20.0  # seconds without a sign of life after which a link counts as cut; the worker gives one every 5
+SILENCE = 20.0  # seconds without a sign of life after which a link counts as cut; $MLRUN_SSH_PATIENCE
+CONNECTING = 20.0  # seconds a machine may take to take a connection
+_STARTING = 60.0  # seconds it may take to log in and begin, where nobody is asked for a password
 _GARBAGE = 1 << 20  # bytes that a login shell may print before the worker's mark
-_BLOCK = 1 << 18
-_PIPE = 1 << 20
-_SET_PIPE_SIZE = 1031  # fcntl.h
 _LONGEST_SOCKET = 90  # bytes of a socket's path, of the 104 that all systems take, less what ssh appends
 _PERSIST = "10m"
 
@@ -46,29 +43,32 @@ class Connection:
         *,
         warm: bool = False,
         quietly: bool = False,
-        patience: float = SILENCE,
+        patience: float | None = None,
         connect: float | None = None,
     ) -> None:
         """Start to connect. ``quietly``: nobody is asked for a password. ``connect``: seconds it may take."""
         self.host = host
-        self._patience = patience
+        self.patience, self._starting = patience or _silence(), patience or _STARTING
+        self._asks = not quietly and _has_terminal()
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
         self._mark = f"mlrun-{secrets.token_hex(8)}"
         self._socket = socket_of(host)
         self._worker, self._archive = bootstrap.worker(cache)
-        argv = [*_ssh(), *_options(host, self._socket, quietly, connect), "--", host.address, bootstrap.COMMAND]
+        options = _options(host, self._socket, self._asks, connect or min(CONNECTING, self.patience + 1))
+        argv = [*_ssh(), *options, "--", host.address, bootstrap.COMMAND]
         try:
             self._process = converse(argv, self._complaints)
         except OSError as error:
             message = f"ssh cannot be started: {error.strerror}"
             raise BackendError(message, hint="install OpenSSH's client") from error
-        _widen(self._process)
+        widen(self._process)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._reader = Patient(self._process.stdout, patience)
-        self.channel = Channel(self._reader, self._process.stdin)
+        self._reader = PatientReader(self._process.stdout, self.patience)
+        self._writer = PatientWriter(self._process.stdin, self.patience)
+        self.channel = Channel(self._reader, self._writer)
         self._is_up = False
-        opening = bootstrap.opening(host, self._worker, self._mark, warm=warm)
+        opening = bootstrap.opening(host, self._worker, self._mark, warm=warm, beat=self.patience / 4)
         with contextlib.suppress(OSError):  # the reason is found as soon as an answer is waited for
             self._process.stdin.write(opening)
 
@@ -84,13 +84,12 @@ class Connection:
         """Wait until the machine has answered; Unreachable or BackendError says why it does not."""
         if self._is_up:
             return
-        # A password may have to be typed, and ssh has its own patience with the network.
-        self._reader.patience = float("inf")
+        self._reader.patience = float("inf") if self._asks else self._starting
         try:
             self._find_mark()
         except Cut:
             raise self._failure() from None
-        self._reader.patience = self._patience
+        self._reader.patience = self.patience
         self._is_up = True
 
     def ask(self, kind: str, body: bytes = b"", **head: Any) -> Frame:
@@ -100,10 +99,7 @@ class Connection:
 
     def tell(self, kind: str, body: bytes = b"", **head: Any) -> None:
         """Send a request and wait for nothing; where the other end has refused it meanwhile, that is raised."""
-        try:
-            self.channel.send(kind, body, **head)
-        except Cut:
-            self._raise_last_words()
+        self.sending(lambda channel: channel.send(kind, body, **head))
 
     def sending(self, send: Callable[[Channel], None]) -> None:
         """As ``tell``, for what speaks to the channel itself."""
@@ -123,6 +119,8 @@ class Connection:
                     continue
             except Cut:
                 raise self._failure() from None
+            if frame.kind == "beat":
+                continue
             if frame.kind == "refused":
                 raise _refused(frame, self.host)
             return frame
@@ -139,6 +137,9 @@ class Connection:
         self._complaints.close()
 
     def _raise_last_words(self) -> None:
+        """Raise what the other end said before it stopped to listen, or that it is cut off."""
+        if self._writer.is_silent:
+            raise self._failure()
         while True:
             self.hear()
 
@@ -154,7 +155,7 @@ class Connection:
         raise Cut
 
     def _failure(self) -> MlrunError:
-        if self._reader.is_silent:
+        if self._reader.is_silent or self._writer.is_silent:
             self._process.kill()
             self._process.wait()
             retire(self.host, self._socket)
@@ -165,51 +166,6 @@ class Connection:
         code = self._process.wait()
         self._complaints.seek(0)
         return refusal(self.host, code, self._complaints.read().decode("utf-8", "replace"), was_up=self._is_up)
-
-
-class Patient:
-    """Bytes from a pipe, awaited only so long: as a link is cut without a word."""
-
-    def __init__(self, stream: IO[bytes], patience: float) -> None:
-        """Read from a stream; ``patience`` in s."""
-        self._descriptor = stream.fileno()
-        self._held = bytearray()
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
-        self.patience = patience
-        self.is_silent = False
-
-    def readline(self) -> bytes:
-        """Return a line, or what is left at the end."""
-        searched = 0
-        while (end := self._held.find(b"\n", searched)) < 0:
-            searched = len(self._held)
-            if not self._fill():
-                return self._take(len(self._held))
-        return self._take(end + 1)
-
-    def read(self, size: int, /) -> bytes:
-        """Return so many bytes, or what is left at the end."""
-        while len(self._held) < size and self._fill():
-            pass
-        return self._take(min(size, len(self._held)))
-
-    def _fill(self) -> bool:
-        timeout = None if self.patience == float("inf") else self.patience * 1000
-        if not self._poll.poll(timeout):
-            self.is_silent = True
-            raise Cut
-        try:
-            data = os.read(self._descriptor, _BLOCK)
-        except OSError:
-            return False
-        self._held += data
-        return bool(data)
-
-    def _take(self, size: int) -> bytes:
-        data = bytes(memoryview(self._held)[:size])
-        del self._held[:size]
-        return data
 
 
 def socket_of(host: Host) -> Path | None:
@@ -235,12 +191,18 @@ def _ssh() -> list[str]:
     return shlex.split(os.environ.get("MLRUN_SSH", "")) or ["ssh"]
 
 
-def _options(host: Host, socket: Path | None, quietly: bool, connect: float | None) -> list[str]:
+def _silence() -> float:
+    try:
+        return max(0.2, float(os.environ.get("MLRUN_SSH_PATIENCE", "")))
+    except ValueError:
+        return SILENCE
+
+
+def _options(host: Host, socket: Path | None, asks: bool, connect: float) -> list[str]:
     options = {"RequestTTY": "no", "RemoteCommand": "none", "PermitLocalCommand": "no", "ClearAllForwardings": "yes"}
-    if quietly or not _has_terminal():
+    if not asks:
         options["BatchMode"] = "yes"
-    if connect is not None:
-        options["ConnectTimeout"] = str(max(1, int(connect)))
+    options["ConnectTimeout"] = str(max(1, int(connect)))
     if socket is None:
         options["ControlPath"] = "none"
     elif socket.exists() or not _shares_already(host):
@@ -279,16 +241,6 @@ def _runtime() -> Path | None:
         if status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077:
             return path
     return None
-
-
-def _widen(process: subprocess.Popen[bytes]) -> None:
-    """Have the pipes hold more than their 64 KiB: fewer switches between the processes that work on them."""
-    import fcntl
-
-    for stream in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):
-            assert stream is not None
-            fcntl.fcntl(stream.fileno(), _SET_PIPE_SIZE, _PIPE)
 
 
 def _refused(frame: Frame, host: Host) -> MlrunError:

@@ -59,15 +59,20 @@ class Follow:
                 time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
 
-    def _stream(self, sink: Sink, connection: Connection) -> State:
-        connection.tell("follow", run=self._ticket.run, offsets=self._offsets, results=True)
+    def so_far(self, sink: Sink, connection: Connection) -> State:
+        """Pass on what the run has said until now."""
+        self._pass_on_known(sink)
+        return self._stream(sink, connection, once=True)
+
+    def _stream(self, sink: Sink, connection: Connection, *, once: bool = False) -> State:
+        connection.tell("follow", run=self._ticket.run, offsets=self._offsets, results=not once, once=once)
         while True:
             frame = connection.hear()
             if frame.kind == "piece":
                 self._take(sink, frame)
             elif frame.kind == "ended":
                 outcome = frame.head["outcome"]
-                if outcome is not None:
+                if outcome is not None and not once:
                     self.results = connection.hear()
                 return State(frame.head["state"], None if outcome is None else decode(Outcome, outcome, "the outcome"))
 

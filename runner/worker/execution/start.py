@@ -67,7 +67,12 @@ def _carry_out(run: RunDirectory, signals: Signals, work: Work) -> Optional[Outc
         run.reserve.write_bytes(_BALLAST)
         from runner.worker.execution.prepare import Job
 
-        job = Job(run, run.read(RunSpec), run.read(Placement), teller(run.progress))
+        placement = run.read(Placement)
+        if placement.setup:
+            from runner.worker.execution.setup import apply
+
+            apply(placement.setup)
+        job = Job(run, run.read(RunSpec), placement, teller(run.progress))
         return work(job, signals, stages)
     except MlrunError as error:
         return _failed(stages[-1], error.message, error.hint)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any, Callable
 
@@ -15,6 +17,8 @@ from runner.worker.remote.follow import Follow, said, unknown
 from runner.worker.remote.frames import Channel, Cut, Frame, Reader, Writer
 from runner.worker.remote.site import Site, kind_of_machine
 
+_BEAT = 5.0  # seconds between two signs of life
+
 
 def attend(incoming: Reader, outgoing: Writer, hello: Mapping[str, Any], waiting: "list[tuple[Any, bytes]]") -> None:
     """Answer until the connection ends. ``hello`` names the places here, ``waiting`` are frames read already."""
@@ -24,7 +28,9 @@ def attend(incoming: Reader, outgoing: Writer, hello: Mapping[str, Any], waiting
     channel.put_back(frames)
     if hello.get("warm"):
         site.warm()
-    _Desk(channel, site).serve()
+    desk = _Desk(channel, site)
+    threading.Thread(target=desk.show_life, args=(float(hello.get("beat", _BEAT)),), daemon=True).start()
+    desk.serve()
 
 
 class _Desk:
@@ -32,6 +38,7 @@ class _Desk:
 
     def __init__(self, channel: Channel, site: Site) -> None:
         self._channel, self._site = channel, site
+        self._is_busy = threading.Event()
         self._answers: Mapping[str, Callable[[Frame], None]] = {
             "greet": self._greet,
             "submit": self._submit,
@@ -40,15 +47,29 @@ class _Desk:
             "cancel": self._cancel,
             "results": self._results,
             "send": self._send,
+            "remove": self._remove,
         }
 
     def serve(self) -> None:
         """Answer one request after the other."""
         while True:
             try:
-                self._answer(self._channel.receive())
+                frame = self._channel.receive()
+                self._is_busy.set()
+                self._answer(frame)
+                self._is_busy.clear()
             except Cut:
                 return
+
+    def show_life(self, every: float) -> None:
+        """Say now and then that an answer is on its way: to hash what is large takes longer than a link is trusted."""
+        while self._is_busy.wait():
+            time.sleep(every)
+            if self._is_busy.is_set():
+                try:
+                    self._channel.send("beat")
+                except Cut:
+                    return
 
     def _answer(self, frame: Frame) -> None:
         try:
@@ -108,7 +129,11 @@ class _Desk:
         self._channel.send("states", states=states)
 
     def _follow(self, frame: Frame) -> None:
-        Follow(self._channel, self._site.run(frame.head["run"]), frame.head["offsets"]).until_ended()
+        follow = Follow(self._channel, self._site.run(frame.head["run"]), frame.head["offsets"])
+        if frame.head.get("once"):
+            follow.so_far()
+            return
+        follow.until_ended()
         if frame.head.get("results") and self._site.run(frame.head["run"]).has(Outcome):
             self._results(frame)
 
@@ -127,6 +152,15 @@ class _Desk:
             raise unknown(run)
         found, inline = results.results(run, self._site.objects)
         self._channel.send("results", inline, found=encode(found))
+
+    def _remove(self, frame: Frame) -> None:
+        """Remove an ended run's directory; the objects it names may serve others."""
+        from runner.worker.execution.workplace import tear_down
+
+        run = self._site.run(frame.head["run"])
+        if run.has(Outcome):
+            tear_down(run.path)
+        self._channel.send("removed", gone=not run.path.exists())
 
     def _send(self, frame: Frame) -> None:
         """Send the items asked for, each from an offset on."""

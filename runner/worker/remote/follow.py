@@ -1,4 +1,4 @@
-"""Tells the near end what a run says and prints, by offsets, until it has ended; a beat now and then shows life."""
+"""Tells the near end what a run says and prints, by offsets, until it has ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from runner.worker.rundir import RunDirectory
 from runner.worker.state import UNREACHABLE, State, look
 from runner.worker.tools import reap
 
-BEAT = 5.0  # seconds between two signs of life
 _BLOCK = 1 << 18
 _SOONEST, _LATEST = 0.002, 0.1  # seconds between two looks at the files
 _LOOK = 0.5  # seconds between two looks at the processes
@@ -30,7 +29,6 @@ class Follow:
         self._channel, self._run = channel, run
         paths = {"progress": run.progress, "stdout": run.stdout, "stderr": run.stderr}
         self._files = {name: (path, offsets.get(name, 0)) for name, path in paths.items()}
-        self._beat = time.monotonic()
 
     def until_ended(self) -> None:
         """Tell all until the run has ended, and then how."""
@@ -47,9 +45,15 @@ class Follow:
                 state = look(self._run)
                 if state.ended or state.name == UNREACHABLE:
                     break
-            if now - self._beat > BEAT:
-                self._send("beat")
             time.sleep(min(max(_SOONEST, (now - quiet) / 10), _LATEST))
+        while self._tell():
+            pass
+        self._channel.send("ended", **said(look(self._run)))
+
+    def so_far(self) -> None:
+        """Tell what there is now, and no more."""
+        if not self._run.path.exists():
+            raise unknown(self._run)
         while self._tell():
             pass
         self._channel.send("ended", **said(look(self._run)))
@@ -60,14 +64,10 @@ class Follow:
         for name, (path, offset) in self._files.items():
             data = _block(path, offset)
             if data:
-                self._send("piece", data, file=name, offset=offset)
+                self._channel.send("piece", data, file=name, offset=offset)
                 self._files[name] = (path, offset + len(data))
                 found = True
         return found
-
-    def _send(self, kind: str, body: bytes = b"", **head: object) -> None:
-        self._channel.send(kind, body, **head)
-        self._beat = time.monotonic()
 
 
 def said(state: State) -> "dict[str, Any]":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import zlib
 from collections.abc import Mapping
@@ -59,9 +60,14 @@ class Channel:
         self._raw = 0  # large frames to come that are not packed
         self.turns = 0  # how often we waited for an answer
         self._spoke = False
+        self._lock = threading.Lock()  # a sign of life may come between
 
     def send(self, kind: str, body: bytes = b"", **head: Any) -> None:
         """Send a frame; Cut where nobody takes it any more."""
+        with self._lock:
+            self._send(kind, body, head)
+
+    def _send(self, kind: str, body: bytes, head: Mapping[str, Any]) -> None:
         began = time.monotonic()
         packed = self._pack(body)
         took = time.monotonic() - began

@@ -1,0 +1,98 @@
+"""Pipes to a program that may fall silent: reading and writing wait only so long, as a link is cut without a word."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from typing import IO, TYPE_CHECKING
+
+from runner.worker.remote.frames import Cut
+
+if TYPE_CHECKING:
+    import subprocess
+
+_BLOCK = 1 << 18
+_PIPE = 1 << 20
+_SET_PIPE_SIZE = 1031  # fcntl.h
+
+
+class PatientReader:
+    """Bytes from a pipe, awaited only so long: as a link is cut without a word."""
+
+    def __init__(self, stream: IO[bytes], patience: float) -> None:
+        """Read from a stream; ``patience`` in s."""
+        self._descriptor = stream.fileno()
+        self._held = bytearray()
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLIN)
+        self.patience = patience
+        self.is_silent = False
+
+    def readline(self) -> bytes:
+        """Return a line, or what is left at the end."""
+        searched = 0
+        while (end := self._held.find(b"\n", searched)) < 0:
+            searched = len(self._held)
+            if not self._fill():
+                return self._take(len(self._held))
+        return self._take(end + 1)
+
+    def read(self, size: int, /) -> bytes:
+        """Return so many bytes, or what is left at the end."""
+        while len(self._held) < size and self._fill():
+            pass
+        return self._take(min(size, len(self._held)))
+
+    def _fill(self) -> bool:
+        if not self._poll.poll(_milliseconds(self.patience)):
+            self.is_silent = True
+            raise Cut
+        try:
+            data = os.read(self._descriptor, _BLOCK)
+        except OSError:
+            return False
+        self._held += data
+        return bool(data)
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(memoryview(self._held)[:size])
+        del self._held[:size]
+        return data
+
+
+class PatientWriter:
+    """Bytes into a pipe, which has to take some of them before patience ends."""
+
+    def __init__(self, stream: IO[bytes], patience: float) -> None:
+        """Write to a stream; ``patience`` in s."""
+        self._descriptor = stream.fileno()
+        os.set_blocking(self._descriptor, False)
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLOUT)
+        self.patience = patience
+        self.is_silent = False
+
+    def write(self, data: memoryview | bytes, /) -> int:
+        """Write some of the bytes and return how many; Cut where none are taken."""
+        while True:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                if not self._poll.poll(_milliseconds(self.patience)):
+                    self.is_silent = True
+                    raise Cut from None
+
+
+def widen(process: subprocess.Popen[bytes]) -> None:
+    """Have the pipes hold more than their 64 KiB: fewer switches between the processes that work on them."""
+    import fcntl
+
+    for stream in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            assert stream is not None
+            fcntl.fcntl(stream.fileno(), _SET_PIPE_SIZE, _PIPE)
+
+
+def _milliseconds(seconds: float) -> float | None:
+    return None if seconds == float("inf") else seconds * 1000

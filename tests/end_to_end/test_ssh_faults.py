@@ -1,0 +1,202 @@
+"""What happens to runs on the lab machine when links are cut, processes killed, disks full and machines gone."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Mlrun, Project, until
+
+SLOW = "[hosts.slow]\naddress = 'lab'\nsetup = 'echo preparing; sleep 2'\n"
+SMALL = "[hosts.small]\naddress = 'lab'\nhome = '/mnt/small/store'\ncache = '/mnt/small/cache'\n"
+MANY = 15_000_000  # bytes: two and a half seconds at the rate of the throttled link
+RATE = 48  # megabits in a second
+
+
+@pytest.fixture(autouse=True)
+def impatient(isolated, monkeypatch, home):
+    """A near side that notices after two seconds that a link is cut."""
+    monkeypatch.setenv("MLRUN_SSH_PATIENCE", "2")
+    with (home / ".config" / "mlrun" / "hosts.toml").open("a") as file:
+        file.write(SLOW + SMALL)
+
+
+@pytest.fixture
+def heavy(project: Project) -> Project:
+    """A project with an input that takes a while to send, and an output that takes as long to bring back."""
+    (project.path / "data.bin").write_bytes(os.urandom(MANY))
+    project.write(
+        "MLproject",
+        "entry_points:\n"
+        "  push:\n    inputs: [data.bin]\n    command: 'sha256sum data.bin; echo again >> $MLRUN_RUN_DIR/../../count'\n"
+        f"  pull:\n    outputs: [out.bin]\n    command: 'head -c {MANY} /dev/urandom > out.bin; echo made'\n"
+        "  long: {command: 'echo up; sleep 3; echo done'}\n"
+        "  forever: {command: 'echo up; sleep 300'}\n",
+    )
+    project.write(".gitignore", "data.bin\nout.bin\n")
+    project.commit()
+    return project
+
+
+def spoken(path: Path, word: str) -> bool:
+    return path.exists() and word in path.read_text(errors="replace")
+
+
+def begin(mlrun: Mlrun, project: Project, entry: str, host: str = "lab", *more: str):
+    """Start `mlrun run` and return its process, and the file that its talk goes to."""
+    import subprocess
+
+    from tests.end_to_end.conftest import MLRUN
+
+    talk = mlrun.cwd / "talk"
+    with talk.open("wb") as file, (mlrun.cwd / "out").open("wb") as out:
+        argv = [*MLRUN, "run", str(project.path), "-e", entry, "--env-manager", "local", "--on", host, *more]
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=file, start_new_session=True)
+    return process, talk
+
+
+def kill(process) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def listed(mlrun: Mlrun) -> str:
+    runs = mlrun("list", "--json").ok().json["runs"]
+    return str(runs[0]["status"]) if runs else ""
+
+
+def test_a_link_cut_while_inputs_are_sent(mlrun: Mlrun, heavy: Project, machine):
+    mlrun("run", heavy.path, "-e", "long", "--env-manager", "local", "--on", "lab").ok()  # the worker is there
+    machine.throttle(RATE)
+    process, talk = begin(mlrun, heavy, "push")
+    objects = machine.home / ".local/share/mlrun/objects/sha256/tmp"
+    until(lambda: sum(path.stat().st_size for path in objects.glob("part-*")) > MANY // 4)
+    machine.cut()
+    until(lambda: spoken(talk, "cut"))
+    machine.undelay()
+    machine.mend()
+    assert process.wait(60) == 0, talk.read_text()
+    assert "the rest of it" in talk.read_text()
+    assert (machine.home / ".local/share/mlrun/count").read_text() == "again\n"
+
+
+def test_a_link_cut_while_it_prepares(mlrun: Mlrun, heavy: Project, machine):
+    process, talk = begin(mlrun, heavy, "long", "slow")
+    until(lambda: listed(mlrun) == "preparing")
+    machine.cut()
+    until(lambda: spoken(talk, "cut"))
+    machine.mend()
+    assert process.wait(60) == 0, talk.read_text()
+    assert (mlrun.cwd / "out").read_text() == "up\ndone\n"
+
+
+def test_a_link_cut_while_it_runs(mlrun: Mlrun, heavy: Project, machine):
+    process, talk = begin(mlrun, heavy, "long")
+    until(lambda: spoken(mlrun.cwd / "out", "up"))
+    machine.cut()
+    until(lambda: spoken(talk, "cut"))
+    said = mlrun("list").ok()
+    assert "unreachable" in said.out
+    assert "it was " in said.err or "not seen" in said.err
+    machine.mend()
+    assert process.wait(60) == 0, talk.read_text()
+    assert (mlrun.cwd / "out").read_text() == "up\ndone\n"
+    assert mlrun.show()["run"]["status"] == "succeeded"
+
+
+def test_a_link_cut_while_outputs_come_back(mlrun: Mlrun, heavy: Project, machine):
+    machine.throttle(RATE)
+    process, talk = begin(mlrun, heavy, "pull")
+    objects = Path(os.environ["MLRUN_HOME"]) / "objects/sha256/tmp"
+    until(lambda: sum(path.stat().st_size for path in objects.glob("part-*")) > MANY // 4, 60)
+    before = sum(path.stat().st_size for path in objects.glob("part-*"))
+    machine.cut()
+    until(lambda: spoken(talk, "cut"))
+    machine.undelay()
+    machine.mend()
+    assert process.wait(60) == 0, talk.read_text()
+    assert before > 0
+    (output,) = mlrun.show()["outputs"]
+    mlrun("artifacts", "latest", "-o", mlrun.cwd / "brought").ok()
+    from runner.worker.hashing import sha256_of_file
+
+    assert sha256_of_file(mlrun.cwd / "brought" / "out.bin") == output["digest"]["sha256"]
+
+
+def test_the_near_side_killed_while_it_sends(mlrun: Mlrun, heavy: Project, machine):
+    machine.throttle(RATE)
+    process, _ = begin(mlrun, heavy, "push")
+    objects = machine.home / ".local/share/mlrun/objects/sha256/tmp"
+    until(lambda: sum(path.stat().st_size for path in objects.glob("part-*")) > MANY // 8)
+    kill(process)
+    machine.disconnect()
+    machine.undelay()
+    until(lambda: listed(mlrun) == "lost")
+    assert "does not have the run" in mlrun.show()["result"]["error"]["message"]
+    mlrun("run", heavy.path, "-e", "push", "--env-manager", "local", "--on", "lab").ok()
+
+
+@pytest.mark.parametrize(("host", "state"), [("slow", "preparing"), ("lab", "running")])
+def test_the_near_side_killed_while_it_goes_on(mlrun: Mlrun, heavy: Project, host, state):
+    process, _ = begin(mlrun, heavy, "long", host)
+    until(lambda: listed(mlrun) == state)
+    kill(process)
+    assert mlrun("wait", "latest").code == 0
+    assert mlrun("logs", "latest").ok().out == "up\ndone\n"
+    assert mlrun.show()["run"]["status"] == "succeeded"
+
+
+def test_the_near_side_killed_while_outputs_come_back(mlrun: Mlrun, heavy: Project, machine):
+    machine.throttle(RATE)
+    process, _ = begin(mlrun, heavy, "pull")
+    objects = Path(os.environ["MLRUN_HOME"]) / "objects/sha256/tmp"
+    until(lambda: any(path.stat().st_size > MANY // 4 for path in objects.glob("part-*")), 60)
+    kill(process)
+    machine.disconnect()
+    machine.undelay()
+    assert listed(mlrun) == "succeeded"
+    record = mlrun.show()
+    assert record["run"]["status"] == "succeeded"
+    mlrun("artifacts", "latest", "-o", mlrun.cwd / "brought").ok()
+    assert (mlrun.cwd / "brought" / "out.bin").stat().st_size == MANY
+
+
+def test_a_full_disk_is_said(mlrun: Mlrun, heavy: Project):
+    said = mlrun("run", heavy.path, "-e", "push", "--env-manager", "local", "--on", "small")
+    assert said.code == 125
+    error = next(line for line in said.err.splitlines() if line.startswith("error: "))
+    assert "small: cannot write to /mnt/small/" in error
+    assert "No space left on device" in error
+    record = mlrun.show()
+    assert (record["run"]["status"], record["result"]["reason"]) == ("failed", "submit")
+
+
+def test_a_machine_that_was_rebooted_has_lost_its_runs(mlrun: Mlrun, heavy: Project, machine):
+    identity = mlrun(
+        "run", heavy.path, "-e", "forever", "--env-manager", "local", "--on", "lab", "-d"
+    ).ok().out.strip()  # fmt: skip
+    until(lambda: listed(mlrun) == "running")
+    machine.halt()
+    machine.disconnect()
+    assert listed(mlrun) == "unreachable"
+    said = mlrun("list").ok()
+    assert "it was running at 20" in said.err
+    machine.boot()
+    assert listed(mlrun) == "lost"
+    assert mlrun.show(identity)["run"]["status"] == "lost"
+    assert mlrun("logs", identity).ok().out == "up\n"
+
+
+def test_a_machine_that_is_away_takes_no_run(mlrun: Mlrun, heavy: Project, machine):
+    machine.halt()
+    try:
+        began = time.monotonic()
+        said = mlrun("run", heavy.path, "-e", "long", "--env-manager", "local", "--on", "lab")
+        assert said.code == 125
+        assert "lab cannot be reached" in said.err
+        assert time.monotonic() - began < 60
+        assert mlrun("list", "--json").ok().json["runs"] == []
+    finally:
+        machine.boot()

@@ -7,6 +7,8 @@ import pytest
 
 from tests.machines import isolated, lab_machine, machine
 
+pytest.register_assert_rewrite("runner.testing.contract")
+
 __all__ = ["isolated", "lab_machine", "machine"]
 
 _INHERITED_GIT = [name for name in os.environ if name.startswith("GIT_") and name != "GIT_SSL_CAINFO"]

@@ -74,7 +74,7 @@ class Sink(Protocol):
 class Backend(Protocol):
     """Carries runs out. Third parties: the entry-point group `mlrun.backends` names a class without arguments.
 
-    `tests/backends/contract.py` says in tests what each method promises.
+    `runner/testing/contract.py` says in tests what each method promises.
     """
 
     def submit(self, run: RunDirectory, store: Store, launch: Launch) -> Ticket:

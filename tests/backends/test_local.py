@@ -12,10 +12,10 @@ import runner
 from runner.backends.backend import Ticket
 from runner.backends.local import LocalBackend
 from runner.errors import BackendError
+from runner.testing.contract import Collected, Contract
 from runner.worker.facts import Claim, Outcome, Start
 from runner.worker.processes import is_alive, myself
 from runner.worker.state import look
-from tests.backends.contract import Collected, Contract
 from tests.worker.runs import until
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from runner.backends.slurm import SlurmBackend
-from tests.backends.contract import Contract
+from runner.testing.contract import Contract
 from tests.slurm import Cluster, _shared_cluster, cluster, own_cluster
 
 __all__ = ["_shared_cluster", "cluster", "own_cluster"]

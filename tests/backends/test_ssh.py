@@ -1,9 +1,14 @@
 """The backend `ssh` against a real sshd, without the command line."""
 
+import threading
+
 import pytest
 
 from runner.backends.ssh.backend import SshBackend
-from tests.backends.contract import Contract
+from runner.backends.ssh.cargo import Cargo
+from runner.backends.ssh.connection import Connection
+from runner.backends.ssh.deliver import Delivery
+from runner.testing.contract import Collected, Contract
 
 
 class TestSsh(Contract):
@@ -17,3 +22,57 @@ class TestSsh(Contract):
     @pytest.fixture
     def lab(self, lab):
         return lab
+
+
+@pytest.fixture
+def backend(machine):
+    backend = SshBackend()
+    backend.configure({"host": "lab"})
+    yield backend
+    backend.dismiss()
+
+
+def turns(backend):
+    """How often the near side has waited for an answer."""
+    return sum(connection.channel.turns for connection in backend._connections.values())
+
+
+def test_a_warm_run_takes_few_round_trips(backend, lab):
+    for _ in range(2):
+        run = lab.planned("echo out")
+        before = turns(backend)
+        ticket = backend.submit(run, lab.store, lab.launch())
+        assert backend.follow(ticket, Collected()) == 0
+        backend.collect(ticket, run)
+    assert turns(backend) - before <= 4  # to which ssh adds two, for the channel
+
+
+def test_an_edited_project_takes_few_more(backend, lab):
+    for number in range(2):
+        (lab.bench.project / "train.py").write_text(f"print({number})\n")
+        run = lab.planned("echo out")
+        before = turns(backend)
+        backend.submit(run, lab.store, lab.launch())
+    assert turns(backend) - before <= 2
+
+
+def test_a_run_that_is_delivered_many_times_runs_once(backend, lab, tmp_path):
+    run = lab.planned("echo once >> ../../../count; cat ../../../count")
+    run.ticket.write_text("{}")
+    host = backend._named()
+    cargo = Cargo(run, lab.store, lab.launch(), host)
+
+    def deliver():
+        with Connection(host, lab.store.cache) as connection:
+            Delivery(cargo, lambda _: None).over(connection)
+
+    threads = [threading.Thread(target=deliver) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    from runner.backends.ssh import tickets
+
+    sink = Collected()
+    assert backend.follow(tickets.write(run.id, host, fetch=True), sink) == 0
+    assert sink.out == b"once\n"

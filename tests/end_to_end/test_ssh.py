@@ -148,7 +148,7 @@ def test_inputs_are_brought(mlrun: Mlrun, project: Project):
     assert there.out == here.out == "1,2\nx\nAAB\nset\na.txt\n"
     seen = [(item["path"], item["digest"]) for item in mlrun.show()["inputs"]]
     assert len(seen) == 4
-    mlrun("rerun", "latest", "--check", "--on", "lab").ok()
+    assert mlrun("rerun", "latest", "--on", "lab").ok().out == here.out
 
 
 def test_only_the_edit_is_sent(mlrun: Mlrun, project: Project, machine):

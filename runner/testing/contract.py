@@ -1,9 +1,17 @@
-"""What every backend promises, as tests. Third parties inherit `Contract` and give it the fixtures `backend` and `lab`.
+"""What every backend promises, as tests: inherit `Contract`, and give it the fixture `backend`.
 
-The `lab` plans runs: `lab.planned(command, **fields of RunSpec)` returns a RunDirectory with request.json and
-spec.json, `lab.store` is the store it lies in, `lab.launch(**fields of Launch)` says where runs work.
+    import pytest
+    from runner.testing.contract import Contract
+
+    class TestMine(Contract):
+        @pytest.fixture
+        def backend(self):
+            return MyBackend()
+
+`lab` plans the runs (`runner.testing.lab`); override it where the backend needs a store in a certain place.
 """
 
+import random
 import signal
 import time
 from abc import abstractmethod
@@ -12,9 +20,10 @@ import pytest
 
 from runner.backends.backend import Backend, Ticket
 from runner.backends.exit_codes import exit_code
+from runner.testing.lab import Lab
 from runner.worker.facts import Claim, Outcome, Placement, Start
 from runner.worker.files import read_json
-from runner.worker.spec import Resources
+from runner.worker.spec import Parameter, Resources
 
 
 class Collected:
@@ -44,9 +53,9 @@ class Contract:
         """The backend under test."""
 
     @pytest.fixture
-    @abstractmethod
-    def lab(self):
+    def lab(self, tmp_path):
         """What plans runs."""
+        return Lab(tmp_path / "lab")
 
     def submit(self, backend, lab, command, *, launch=None, **fields):
         run = lab.planned(command, **fields)
@@ -166,3 +175,28 @@ class Contract:
         _, ticket = self.submit(backend, lab, "cat; echo end")
         assert backend.follow(ticket, sink) == 0
         assert sink.out == b"end\n"
+
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_any_text_arrives_byte_for_byte(self, backend, lab, seed):
+        texts = [*HOSTILE, *random_texts(seed)]
+        parameters = tuple(Parameter(f"p{number}", "string", text) for number, text in enumerate(texts))
+        command = "printf '%s\\0' " + " ".join("{" + one.name + "}" for one in parameters)
+        sink = Collected()
+        _, ticket = self.submit(backend, lab, command, parameters=parameters)
+        assert backend.follow(ticket, sink) == 0
+        assert sink.out.split(b"\0")[:-1] == [text.encode("utf-8", "surrogateescape") for text in texts]
+
+
+HOSTILE = (
+    *("", " ", "'", '"', "$HOME", "`id`", "$(id)", "!!", "\\", "\n", "a\nb\n", "{x}", "%s", "*", "~", "-n", "#", "\t"),
+    *("\udcff\udcfe", "\u00e9\u202e", "\x7f\x1b[31m", "EOF", "--", "a'b\"c", "\r\n", ";rm -rf x;", "&&", "\u2028"),
+)
+
+
+def random_texts(seed, count=100):
+    """Return texts of all that an argument can hold: any character but NUL, and bytes that are no UTF-8."""
+    choose = random.Random(seed)
+    kinds = ((1, 0x7F), (0x80, 0x2FF), (0x2000, 0x2FFF), (0xDC80, 0xDCFF), (0x1F300, 0x1FAFF))
+    return [
+        "".join(chr(choose.randint(*choose.choice(kinds))) for _ in range(choose.randrange(20))) for _ in range(count)
+    ]

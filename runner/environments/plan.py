@@ -111,7 +111,7 @@ def _conda_env(project: Path, name: str, manager: str | None, environ: Mapping[s
         "conda",
         name,
         python=found.python,
-        manager=manager,
+        manager="conda" if manager == "conda" or environ.get("MLFLOW_CONDA_HOME") else None,
         channels=meant.urls,
         channel_priority=meant.priority,
         packages=found.specifications(address),

@@ -12,7 +12,8 @@ from typing import Optional
 from runner.worker.codec import encode
 from runner.worker.environment import build as wheels
 from runner.worker.environment.build import Built
-from runner.worker.environment.conda import installed, lockfile, rattler
+from runner.worker.environment.conda import installed, lockfile, program, rattler
+from runner.worker.environment.conda.lockfile import CondaLock
 from runner.worker.environment.interpreters import Interpreters
 from runner.worker.environment.locking import Taken, bytes_of
 from runner.worker.environment.site import Site
@@ -24,25 +25,19 @@ from runner.worker.spec import Interpreter
 def build(site: Site, taken: Taken, prefix: Path) -> Built:
     """Build at ``prefix``, for good: packages have their prefix written into them."""
     lock = lockfile.read(bytes_of(site, taken.known.lock))
-    extracted = Path(f"{prefix}.extracted")  # on the cache's own disk, so that files are linked and not copied
-    try:
-        answer = rattler.ask(
-            site,
-            "install",
-            prefix=str(prefix),
-            extracted=str(extracted),
-            platform=lock.platform,
-            packages=[encode(one) for one in lock.packages],
-        )
-    finally:
-        shutil.rmtree(extracted, ignore_errors=True)
+    own = program.of(site)
+    scripts: list[str] = []
+    if own is not None:
+        program.install(site, own, lock, prefix)
+    else:
+        scripts = _install(site, lock, prefix)
+    tool = own.name if own else f"{rattler.NAME} {rattler.VERSION}"
     pip = [one for one in lock.pip_packages if one.directory is None]
     if pip:
         wheels.install(site, lock.pip.encode(), prefix)
     wheels.install_locals(site, taken.known.locals, prefix)
     digests = {one.name: one.digest for one in installed.contents(prefix, read=False)}
     packages = installed.packages(prefix, lock.packages, pip)
-    tool = f"{rattler.NAME} {rattler.VERSION}"
     environment = InstalledEnvironment(
         kind="conda",
         prefix=str(prefix),
@@ -59,9 +54,27 @@ def build(site: Site, taken: Taken, prefix: Path) -> Built:
             "CONDA_DEFAULT_ENV": str(prefix),
             "CONDA_SHLVL": "1",
         },
-        gaps=(*wheels.gaps(packages, pip), *_gaps(answer["scripts"])),
+        gaps=(*wheels.gaps(packages, pip), *_gaps(scripts)),
     )
     return Built(environment, digests)
+
+
+def _install(site: Site, lock: CondaLock, prefix: Path) -> "list[str]":
+    """Have py-rattler install; return the packages that ran a script."""
+    extracted = Path(f"{prefix}.extracted")  # on the cache's own disk, so that files are linked and not copied
+    try:
+        answer = rattler.ask(
+            site,
+            "install",
+            prefix=str(prefix),
+            extracted=str(extracted),
+            platform=lock.platform,
+            packages=[encode(one) for one in lock.packages],
+        )
+    finally:
+        shutil.rmtree(extracted, ignore_errors=True)
+    scripts: list[str] = answer["scripts"]
+    return scripts
 
 
 def _interpreter(site: Site, prefix: Path) -> Optional[Interpreter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
@@ -10,9 +11,11 @@ from typing import Optional
 from runner.errors import EnvironmentBuildError
 from runner.worker.codec import decode, encode
 from runner.worker.environment import locking
-from runner.worker.environment.conda import lockfile, rattler
+from runner.worker.environment.conda import lockfile, program, rattler
 from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage
+from runner.worker.environment.installed import distributions
 from runner.worker.environment.locking import Known, Local, Taken
+from runner.worker.environment.pylock import normalised
 from runner.worker.environment.site import Site
 from runner.worker.files import Json
 from runner.worker.spec import EnvironmentSpec
@@ -85,31 +88,59 @@ def resolve(site: Site, preferred: Iterable[CondaPackage] = (), preferred_pip: s
     specs = list(wanted.packages)
     if wanted.requirements and not any(_name_of(spec) == "python" for spec in specs):
         specs.append("python")  # pip's part needs one, as it does for conda
-    site.say(f"solving {wanted.source or 'the conda packages'} with {rattler.NAME} {rattler.VERSION} for {platform}")
+    own = program.of(site)
+    by = own.name if own else f"{rattler.NAME} {rattler.VERSION}"
+    site.say(f"solving {wanted.source or 'the conda packages'} with {by} for {platform}")
+    if own is not None:
+        packages, virtual, brought = _solved_by(site, own, specs)
+    else:
+        packages, virtual = _solved(site, specs, preferred)
+        brought = None
+    lock = CondaLock(
+        platform=platform,
+        packages=packages,
+        channels=wanted.channels,
+        virtual=virtual,
+        specification=locking.specification(wanted),
+    )
+    if not wanted.requirements:
+        return lock
+    from runner.worker.environment.conda import pip
+
+    return pip.resolve(site, lock, pip.brought_by(site, packages) if brought is None else brought, preferred_pip)
+
+
+def _solved(
+    site: Site, specs: "list[str]", preferred: Iterable[CondaPackage]
+) -> "tuple[tuple[CondaPackage, ...], tuple[str, ...]]":
+    wanted = site.wanted
     answer = rattler.ask(
         site,
         "solve",
         channels=list(wanted.channels),
         specs=specs,
-        platform=platform,
+        platform=lockfile.host_platform(),
         priority=wanted.channel_priority or _PRIORITY,
         virtual=None,
         preferred=[encode(one) for one in preferred],
         exclude_newer=site.installer.get("UV_EXCLUDE_NEWER"),
     )
     packages = tuple(decode(CondaPackage, one, "py-rattler's answer") for one in answer["packages"])
-    lock = CondaLock(
-        platform=platform,
-        packages=packages,
-        channels=wanted.channels,
-        virtual=tuple(answer["virtual"]),
-        specification=locking.specification(wanted),
-    )
-    if not wanted.requirements:
-        return lock
-    from runner.worker.environment.conda.pip import resolve as resolve_pip
+    return packages, tuple(answer["virtual"])
 
-    return resolve_pip(site, lock, preferred_pip)
+
+def _solved_by(
+    site: Site, own: program.Program, specs: "list[str]"
+) -> "tuple[tuple[CondaPackage, ...], tuple[str, ...], dict[str, str]]":
+    """Solve by the user's own program: it makes an environment, and what that holds is the solution."""
+    prefix = site.scratch / "solved"
+    shutil.rmtree(prefix, ignore_errors=True)
+    try:
+        packages = program.solve(site, own, specs, prefix)
+        found = distributions(prefix)
+        return packages, (), {normalised(one.name): one.version for one in found}
+    finally:
+        shutil.rmtree(prefix, ignore_errors=True)
 
 
 def asked(site: Site) -> dict[str, str]:

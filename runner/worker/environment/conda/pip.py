@@ -26,20 +26,19 @@ _PLATFORMS = {
 _VERSION = re.compile(r"^\d[\w.+!-]*$")
 
 
-def resolve(site: Site, lock: CondaLock, preferred: str = "") -> CondaLock:
-    """Return a lock with its pip part. What a conda package brings is kept where the requirements admit it."""
+def resolve(site: Site, lock: CondaLock, brought: "dict[str, str]", preferred: str = "") -> CondaLock:
+    """Return a lock with its pip part. What the conda packages have brought is kept where the requirements admit it."""
     python = lock.python
     if python is None:
         message = f"{site.wanted.source} has a pip part, and its packages bring no python"
         raise EnvironmentBuildError(message, hint="add `python` to its dependencies")
-    brought = _brought(site, lock.packages)
     site.say(f"resolving the pip part with {site.uv.version} for Python {python}")
     data = pylock.portable(_compiled(site, lock, python, brought, preferred), site.project)
     kept = pylock.only(data, lambda one: brought.get(one.name) != one.version)
     return replace(lock, pip=kept.decode())
 
 
-def _brought(site: Site, packages: Iterable[CondaPackage]) -> dict[str, str]:
+def brought_by(site: Site, packages: Iterable[CondaPackage]) -> dict[str, str]:
     """Return the Python distributions that the channels' packages hold: normalised name -> version."""
     python = [one for one in packages if one.noarch == "python" or any(_is_python(text) for text in one.depends)]
     if not python:

@@ -79,7 +79,7 @@ def ask(site: Site, operation: str, **request: Any) -> Mapping[str, Any]:
             [f"{tools.bin}/python", "-X", "utf8", "-I", "-c", _START, _own_place()],
             listen,
             cwd=site.scratch,
-            env={**os.environ, **variables},
+            env={**_certificates(site), **os.environ, **variables},
             stdin=json.dumps(request).encode() + b"\n",
         )
     if "answer" not in answers:
@@ -103,6 +103,12 @@ def _failure(operation: str, error: "Mapping[str, str] | None", done: Finished) 
     reason = " ".join(error["message"].split())
     hint = _HINTS.get(error["kind"], "`mlrun run --verbose` shows all that is said")
     return EnvironmentBuildError(f"the conda packages cannot be {doing}: {reason}", hint=hint)
+
+
+def _certificates(site: Site) -> Mapping[str, str]:
+    """Return the certificates that pip is configured with, where they are on this host."""
+    path = site.installer.get("SSL_CERT_FILE")
+    return {"SSL_CERT_FILE": path} if path and os.path.exists(path) else {}
 
 
 def _root(site: Site) -> Path:

@@ -10,7 +10,7 @@ from runner.environments.plan import Planned
 from runner.errors import ProjectError
 from runner.flow.ask import Ask
 from runner.worker.containers import arguments
-from runner.worker.containers.engines import find
+from runner.worker.containers.engines import require
 from runner.worker.spec import EnvironmentSpec
 
 
@@ -26,7 +26,7 @@ def contained(planned: Planned, ask: Ask) -> Planned:
         return replace(planned, warnings=(*planned.warnings, *unused))
     arguments.refuse(wishes.arguments)
     if ask.backend == "local":
-        find(str(ask.backend_config.get("container_engine") or ""), os.environ)
+        require(str(ask.backend_config.get("container_engine") or ""), os.environ)
     return replace(planned, spec=replace(planned.spec, arguments=wishes.arguments, build=wishes.build))
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Optional
 
-from runner.errors import EnvironmentBuildError
+from runner.errors import EnvironmentBuildError, StoreError
+from runner.worker.files import replace as rewrite
+from runner.worker.hashing import sha256_of, stat_key
 from runner.worker.tools import call
 from runner.worker.values import dataclass
 
@@ -30,26 +34,22 @@ class Engine:
     version: str  # "podman 4.3.1"
 
 
-def find(asked: str, environ: Mapping[str, str]) -> Engine:
+def find(asked: str, environ: Mapping[str, str], cache: Optional[Path] = None) -> Engine:
     """Return the engine asked for by name or path, or by this host's setting, else the first of ``ORDER`` that works.
 
-    EnvironmentBuildError says what to install or to start.
+    What a program said of itself is kept in ``cache``. EnvironmentBuildError says what to install or to start.
     """
-    asked = asked or environ.get(SETTING, "")
-    if asked:
-        return _named(asked, environ)
-    silent = None
-    for name in ORDER:
-        engine = _identified(name, environ)
-        if engine is not None and (engine.kind != DOCKER or answers(environ)):
+    for program in _candidates(asked, environ):
+        engine = _known(program, cache)
+        if engine is not None and (asked or environ.get(SETTING) or engine.kind != DOCKER or answers(environ)):
             return engine
-        silent = silent or engine
-    if silent is not None:
-        message = f"docker is here ({silent.program}), but its engine does not answer at {_SOCKET}"
-        hint = "start it (`systemctl start docker`), or join the group `docker`; podman needs no engine that runs"
-        raise EnvironmentBuildError(message, hint=hint)
-    message = "there is no container engine on this host, and the project asks for a container"
-    raise EnvironmentBuildError(message, hint=_INSTALL)
+    raise _none(asked or environ.get(SETTING, ""), environ)
+
+
+def require(asked: str, environ: Mapping[str, str]) -> None:
+    """Raise what ``find`` would where no engine is here, without a call to any."""
+    if next(_candidates(asked, environ), None) is None:
+        raise _none(asked or environ.get(SETTING, ""), environ)
 
 
 def answers(environ: Mapping[str, str]) -> bool:
@@ -64,24 +64,59 @@ def answers(environ: Mapping[str, str]) -> bool:
         return False
 
 
-def _named(asked: str, environ: Mapping[str, str]) -> Engine:
-    engine = _identified(asked, environ) or (_identified("singularity", environ) if asked == APPTAINER else None)
-    if engine is not None:
-        return engine
-    message = f"the container engine {asked!r} is not on this host, or is none that mlrun knows"
-    raise EnvironmentBuildError(message, hint=f"name one of {', '.join(ORDER)}, or its path, or leave it out")
+def _candidates(asked: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield programs that may be an engine that works."""
+    asked = asked or environ.get(SETTING, "")
+    names = {"": ORDER, APPTAINER: (APPTAINER, "singularity")}.get(asked, (asked,))
+    for name in names:
+        program = shutil.which(name, path=environ.get("PATH"))
+        if program is not None and (asked or name != DOCKER or answers(environ) or _is_another(program)):
+            yield program
 
 
-def _identified(name: str, environ: Mapping[str, str]) -> Optional[Engine]:
-    """Return the engine behind a name: `docker` may be podman by another name."""
-    program = shutil.which(name, path=environ.get("PATH"))
-    if program is None:
-        return None
+def _is_another(program: str) -> bool:
+    """Whether `docker` may be podman by another name: a script, or a link."""
+    try:
+        with open(program, "rb") as stream:
+            return PODMAN in os.path.realpath(program) or stream.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+def _none(asked: str, environ: Mapping[str, str]) -> EnvironmentBuildError:
+    if asked:
+        message = f"the container engine {asked!r} is not on this host, or is none that mlrun knows"
+        return EnvironmentBuildError(message, hint=f"name one of {', '.join(ORDER)}, or its path, or leave it out")
+    docker = shutil.which(DOCKER, path=environ.get("PATH"))
+    if docker is not None:
+        message = f"docker is here ({docker}), but its engine does not answer at {_SOCKET}"
+        hint = "start it (`systemctl start docker`), or join the group `docker`; podman needs no engine that runs"
+        return EnvironmentBuildError(message, hint=hint)
+    message = "there is no container engine on this host, and the project asks for a container"
+    return EnvironmentBuildError(message, hint=_INSTALL)
+
+
+def _known(program: str, cache: Optional[Path]) -> Optional[Engine]:
+    """As ``_identified``, which is asked again when the program's file has changed."""
+    if cache is None:
+        return _identified(program)
+    state = f"{os.path.realpath(program)} {stat_key(os.stat(program))}"
+    kept = cache / "engines" / sha256_of(os.fsencode(state))
+    with contextlib.suppress(OSError, UnicodeDecodeError, IndexError):
+        return of(kept.read_text(encoding="utf-8"), program)
+    engine = _identified(program)
+    if engine is not None and engine.version.isprintable():
+        with contextlib.suppress(OSError, StoreError):  # a cache that cannot be written costs time only
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            rewrite(kept, engine.version.encode())
+    return engine
+
+
+def _identified(program: str) -> Optional[Engine]:
+    """Return the engine that a program is, as it says itself."""
     done = call([program, "--version"])
     match = _VERSION.search(done.text) if done.code == 0 else None
-    if match is None:
-        return None
-    return of(f"{match.group(1).lower()} {match.group(2)}", program)
+    return None if match is None else of(f"{match.group(1).lower()} {match.group(2)}", program)
 
 
 def of(version: str, program: str) -> Engine:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Optional
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.containers import arguments
 from runner.worker.containers.engines import APPTAINER, Engine, find
 from runner.worker.containers.images import EngineImages, Image, Images
-from runner.worker.containers.lock import ImageLock, of_project, read
+from runner.worker.containers.lock import PROJECT_LOCK, ImageLock, of_project, read
 from runner.worker.environment.mutex import locked
 from runner.worker.environment.site import Site
 from runner.worker.facts import Container, Gap, InstalledEnvironment
@@ -34,7 +35,7 @@ def container(site: Site) -> InstalledEnvironment:
     """Return the environment of a project with docker_env; EnvironmentBuildError says why there is none."""
     wanted = site.wanted
     arguments.refuse(wanted.arguments)
-    engine = find(site.placement.container_engine, os.environ)
+    engine = find(site.placement.container_engine, os.environ, site.cache)
     taken = take(site, engine)
     image = taken.image
     lock = lock_of(wanted.image or "", image)
@@ -79,6 +80,21 @@ def take(site: Site, engine: Engine) -> Taken:
         return Taken(images.pinned(own, site.say, offline=offline), "project", "the image of the project's lock")
     image = None if anew else images.look_up(name)
     return _pulled(site, engine, images) if image is None else Taken(image, "resolved", "the image was here")
+
+
+def known(site: Site) -> tuple[Optional[Taken], str]:
+    """Return the image that a run would get as things are; None, and why, where it would have to be pulled."""
+    engine, name = find(site.placement.container_engine, os.environ, site.cache), site.wanted.image or ""
+    images, own = images_of(site, engine), of_project(site.project, name)
+    if own is not None:
+        try:
+            return Taken(images.pinned(own, site.say, offline=True), "project", "the image of the project's lock"), ""
+        except EnvironmentBuildError:
+            return None, f"{engine.version} has not the image of {PROJECT_LOCK}: a run would pull it by its digest"
+    image = images.look_up(name)
+    if image is None:
+        return None, f"{engine.version} has no image {name}: a run would pull it"
+    return Taken(image, "resolved", f"{engine.version} has it as {name}"), ""
 
 
 def lock_of(name: str, image: Image) -> ImageLock:

@@ -47,11 +47,22 @@ def explain(site: Site) -> Explanation:
 
         lock = conda.known(site)
         return _unlocked(site, None, conda.asked(site)) if lock is None else _locked(site, None, lock)
+    if site.wanted.kind == "container":
+        return _image(site)
     interpreter = search(site).find(requested(site)).interpreter
     taken = locking.known(site, interpreter)
     if taken is None:
         return _unlocked(site, interpreter, locking.asked(site, interpreter))
     return _locked(site, interpreter, taken)
+
+
+def _image(site: Site) -> Explanation:
+    from runner.worker.environment.container import known
+
+    taken, why = known(site)
+    if taken is None:
+        return Explanation(MISSING, why)
+    return Explanation(READY, f"the image sha256:{taken.image.id[:12]} is here: {taken.why}", lock_origin=taken.origin)
 
 
 def _locked(site: Site, interpreter: Optional[Interpreter], taken: Taken) -> Explanation:

@@ -60,6 +60,11 @@ class Enclosure:
         elif not self.container.tell(number):
             kin.tell_group(pid, number)
 
+    def ended(self, status: int) -> None:
+        """See to it that no container outlives the engine's process, which may have been killed, or cut off."""
+        if self.container is not None and (os.WIFSIGNALED(status) or os.WEXITSTATUS(status) in _ENGINES_OWN):
+            self.container.remove()
+
     def judge(self, outcome: Outcome) -> Outcome:
         """Return the outcome of a run whose engine has ended: it is the engine's where the command never began."""
         begun = self._begun()

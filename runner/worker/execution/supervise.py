@@ -161,6 +161,7 @@ class Watch:
         """The command itself is gone: what it left behind gets a moment, and a ladder of its own."""
         brutal = bool(self._ladder) and not self._steps  # KILL was sent
         if self._enclosure is not None:  # the kernel has ended the command's; the engine's own put the container away
+            self._enclosure.ended(self._status or 0)
             self._climb(LEFT, self._enclosure.linger)
             return
         self._climb(KILL if brutal else LEFT, 0.0 if brutal else LINGER)

@@ -84,3 +84,16 @@ def test_what_is_missing_is_said(install):
     with pytest.raises(EnvironmentBuildError, match="its engine does not answer") as caught:
         find("", install("docker"))
     assert "systemctl start docker" in caught.value.hint
+
+
+def test_what_an_engine_said_is_kept_until_its_file_changes(install, tmp_path: Path):
+    environ, cache = install("podman"), tmp_path / "cache"
+    program = tmp_path / "bin" / "podman"
+    program.write_text(f"#!/bin/sh\necho asked >> {tmp_path}/asked\necho podman version 4.3.1\n")
+    assert [find("", environ, cache).version for _ in range(3)] == ["podman 4.3.1"] * 3
+    assert (tmp_path / "asked").read_text() == "asked\n"
+    install(podman="podman version 5.0.0")
+    assert find("", environ, cache).version == "podman 5.0.0"
+    for kept in (cache / "engines").iterdir():
+        kept.write_bytes(b"\xff")
+    assert find("", environ, cache).version == "podman 5.0.0"

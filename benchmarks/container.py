@@ -1,0 +1,58 @@
+"""A warm run in a container beside its engine alone: `python -m benchmarks.container IMAGE [ROUNDS]`.
+
+IMAGE is one that the engine has, with a shell. The engine runs `true` in it with the same words as mlrun, from a shell;
+mlrun runs `true` in it, and on the host. What the container adds to a run is held against the engine alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.timing import Case, in_turn, once, report
+
+_GOAL = 1.3
+
+
+def main() -> None:
+    """Measure and print; exit 1 where the goal is missed."""
+    image, *more = sys.argv[1:]
+    rounds = int(more[0]) if more else 7
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        (root / "project").mkdir()
+        (root / "project" / "MLproject").write_text(
+            f"name: nothing\ndocker_env: {{image: '{image}'}}\nentry_points: {{main: {{command: 'true'}}}}\n"
+        )
+        env = {**os.environ, "MLRUN_HOME": str(root / "home"), "MLRUN_CACHE": str(root / "cache")}
+        mlrun = [str(Path(sys.executable).with_name("mlrun")), "run", "."]
+        case = Case("mlrun, in a container", mlrun, root / "project", env)
+        once(case)
+        cases = [
+            Case("the engine alone", _alone(root), root),
+            case,
+            Case("mlrun, on the host", [*mlrun, "--env-manager", "local"], root / "project", env),
+        ]
+        times = in_turn(cases, rounds)
+    print(report(times, "the engine alone"))
+    alone, inside, outside = (statistics.median(times[case.name]) for case in cases)
+    ratio = (inside - outside) / alone
+    print(f"what the container adds, times the engine alone: goal at most {_GOAL}; measured: {ratio:.2f}")
+    sys.exit(ratio > _GOAL)
+
+
+def _alone(root: Path) -> list[str]:
+    """Return the words by which mlrun had the engine run `true`, without what is a run's own."""
+    [start] = (root / "home" / "runs").glob("*/start.json")
+    words = json.loads(start.read_text())["argv"]
+    at = words.index("--name")
+    words = [*words[:at], *words[at + 2 :]]
+    return [*words[: words.index("sh")], "true"]
+
+
+if __name__ == "__main__":
+    main()

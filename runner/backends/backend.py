@@ -32,6 +32,7 @@ class Launch:
     python: str | None = None  # an interpreter that can import virtualenv
     uv: str | None = None
     keep_work: bool = False
+    trace: bool = True  # note which files the command's Pythons open
     offline: bool = False
     fetch: bool = True  # outputs come back by themselves, from where the run is carried out
     say: Callable[[str], None] = field(default=lambda _: None, repr=False)  # hears of what takes long

@@ -183,6 +183,7 @@ def _placement(store: Store, launch: Launch, host: Host | None, engine: str) -> 
         upgrade_packages=launch.upgrade_packages,
         offline=launch.offline,
         keep_work=launch.keep_work,
+        trace=launch.trace,
         setup="" if host is None else host.setup,
         container_engine=engine or ("" if host is None else host.container_engine),
     )

@@ -108,9 +108,22 @@ def carry_through(session: Session, store: Store, started: Started, *, emit: boo
     if session.json and emit:
         session.emit(run=ended.record)
     say_end(session, ended.record)
+    _say_undeclared(session, ended.record)
     if ended.remark:
         session.say(f"warning: {printable(ended.remark)}")
     return ended
+
+
+def _say_undeclared(session: Session, record: Any) -> None:
+    """Name what was read and is neither in git nor declared: a re-run elsewhere would miss it, and nobody said so."""
+    from runner.records.undeclared import undeclared
+
+    found = undeclared(record)
+    if found is None:
+        return
+    more = f" and {found.count - len(found.named)} more" if found.count > len(found.named) else ""
+    session.say(f"note: it read {printable(', '.join(found.named))}{more}, neither in git nor declared")
+    session.say(f"      in the MLproject, `{printable(found.line)}` would say so")
 
 
 def launched(session: Session, started: Started) -> None:

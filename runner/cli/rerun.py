@@ -131,5 +131,6 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         fetch=not options["no_fetch"],
         labels=Labels(name=options["run_name"], why=options["why"]),
         keep_work=options["keep_work"],
+        trace=not options["no_trace"],
         argv=tuple(sys.argv),
     )

@@ -149,6 +149,7 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         storage_dir=options["storage_dir"],
         size_cap=None if options["max_file_size"] is None else size(options["max_file_size"]),
         keep_work=options["keep_work"],
+        trace=not options["no_trace"],
         argv=tuple(sys.argv),
         container=Containing(options["docker_args"], options["build_image"]),
     )

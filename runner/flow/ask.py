@@ -52,5 +52,6 @@ class Ask:
     storage_dir: Path | None = None
     size_cap: int | None = None  # bytes; None: the default of snapshots
     keep_work: bool = False
+    trace: bool = True
     container: Containing = field(default_factory=Containing)
     argv: tuple[str, ...] = ()

@@ -71,6 +71,7 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             python=sys.executable,
             uv=find_uv(),
             keep_work=ask.keep_work,
+            trace=ask.trace,
             fetch=ask.fetch,
         )
         warnings = tuple(f"warning: {warning}" for warning in environment.warnings)

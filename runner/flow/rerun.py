@@ -45,6 +45,7 @@ class AskAgain:
     fetch: bool = True
     labels: Labels = field(default_factory=Labels)
     keep_work: bool = False
+    trace: bool = True
     argv: tuple[str, ...] = ()
 
 
@@ -71,6 +72,7 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
         python=sys.executable,
         uv=find_uv(),
         keep_work=ask.keep_work,
+        trace=ask.trace,
         fetch=ask.fetch,
     )
     request = past.read(Request)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from runner.errors import FormatError
 from runner.records.gaps import placed
+from runner.worker.execution.opened import inputs_of
 from runner.worker.facts import Files, Gap, InstalledEnvironment, Launched, Outcome, Request, SourceFacts, Start
 from runner.worker.files import read_json
 from runner.worker.rundir import RunDirectory
@@ -45,8 +45,8 @@ def gather(run: RunDirectory, outcome: Outcome | None) -> tuple[Evidence, list[G
             gaps.append(Gap(field, f"the file cannot be read: {error.message}"))
             return None
 
-    def files(path: Path, field: str) -> Files:
-        found = attempt(field, lambda: run.read_files(path))
+    def files(read: Callable[[], Files | None], field: str) -> Files:
+        found = attempt(field, read)
         if found is None and not any(gap.field == field for gap in gaps):
             gaps.append(Gap(field, "they were not looked at: the run did not get so far"))
         return found or Files()
@@ -59,8 +59,8 @@ def gather(run: RunDirectory, outcome: Outcome | None) -> tuple[Evidence, list[G
         start=attempt("run.started", lambda: run.find(Start)),
         launched=attempt("execution", lambda: run.find(Launched)),
         outcome=outcome,
-        inputs=files(run.inputs, "inputs"),
-        outputs=files(run.outputs, "outputs"),
+        inputs=files(lambda: inputs_of(run), "inputs"),
+        outputs=files(lambda: run.read_files(run.outputs), "outputs"),
         ticket=attempt("execution", lambda: _ticket(run)) or {},
     )
     return facts, gaps

@@ -14,6 +14,7 @@ from runner.records.restore import restore, restore_file
 from runner.store.home import cache as default_cache
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import digest_of, hash_declared
+from runner.worker.execution.opened import inputs_of
 from runner.worker.execution.workplace import Workplace
 from runner.worker.facts import FileFact, InstalledEnvironment, Placement, SourceFacts
 from runner.worker.files import Json
@@ -44,7 +45,7 @@ def pinned_spec(past: RunDirectory) -> RunSpec:
 
     A run that ended before its environment was ready, or its inputs were hashed, leaves these as they were planned.
     """
-    spec, installed, files = past.read(RunSpec), past.find(InstalledEnvironment), past.read_files(past.inputs)
+    spec, installed, files = past.read(RunSpec), past.find(InstalledEnvironment), inputs_of(past)
     if installed is not None:
         spec = spec.pinned(installed)
     if files is None:
@@ -98,7 +99,7 @@ class _Search:
 
     @classmethod
     def of(cls, past: RunDirectory, spec: RunSpec, cache: Path) -> _Search:
-        source, placement, files = past.read(SourceFacts), _own_placement(past), past.read_files(past.inputs)
+        source, placement, files = past.read(SourceFacts), _own_placement(past), inputs_of(past)
         root = source.root if placement is None or placement.root is None else placement.root
         objects = Objects(past.path.parent.parent / "objects")
         prefix = f"{spec.snapshot.subdirectory}/" if spec.snapshot.subdirectory else ""

@@ -118,6 +118,7 @@ class Placement:
     upgrade_packages: tuple[str, ...] = ()  # these alone, and keep the others as the known lock has them
     offline: bool = False
     keep_work: bool = False
+    trace: bool = True  # note which files the command's Pythons open
     launcher: str = "direct"  # direct, slurm: how the command's process is started on this host
     launcher_options: Mapping[str, str] = field(default_factory=dict)  # the launcher's own: partition, account, qos
     setup: str = ""  # lines of bash from the host's configuration, run before anything is prepared

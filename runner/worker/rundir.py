@@ -62,6 +62,16 @@ class RunDirectory:
         return self.path / "outputs.json"
 
     @property
+    def opened(self) -> Path:
+        """What the command's Pythons open: directories to watch, an empty name, files; NUL after each."""
+        return self.path / "opened"
+
+    @property
+    def traced(self) -> Path:
+        """The inputs that were really opened, found when the command had ended."""
+        return self.path / "traced.json"
+
+    @property
     def stdout(self) -> Path:
         """The command's standard output."""
         return self.path / "stdout.log"

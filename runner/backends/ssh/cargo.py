@@ -162,6 +162,7 @@ def _placement(launch: Launch, host: Host) -> Placement:
         upgrade_packages=launch.upgrade_packages,
         offline=launch.offline,
         keep_work=launch.keep_work,
+        trace=launch.trace,
         launcher=host.launcher,
         launcher_options=host.launcher_options,
         setup=host.setup,

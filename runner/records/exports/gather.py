@@ -13,6 +13,7 @@ from runner.records.needs import needs
 from runner.records.origin import origin_of
 from runner.records.places import lines_of, place_of
 from runner.store.store import Store
+from runner.worker.execution.opened import inputs_of
 from runner.worker.facts import FileFact, SourceFacts
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.rundir import RunDirectory
@@ -92,7 +93,7 @@ class _Gatherer:
 
     def inputs(self, observed: bool) -> None:
         """Take the inputs that are not stored, if they still are what they were."""
-        files, left = self._run.read_files(self._run.inputs), []
+        files, left = inputs_of(self._run), []
         for fact in () if files is None else files.files:
             if fact.sha256 is None or self._store.objects.has(fact.sha256) or fact.sha256 in self._objects:
                 continue

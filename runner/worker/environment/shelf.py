@@ -16,6 +16,7 @@ from runner.worker.environment import installed
 from runner.worker.environment.mutex import alone, locked, share
 from runner.worker.environment.slot import Marker, Slot, Use, held_by, note, uses_of, watched_of
 from runner.worker.environment.soundness import fault, look_of, python_state
+from runner.worker.environment.tracing import plant
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.processes import boot_id
 from runner.worker.values import dataclass
@@ -101,6 +102,7 @@ def _build(slot: Slot, order: Order, why: str) -> InstalledEnvironment:
     prefix = slot.root / secrets.token_hex(4)
     try:
         built = order.build(prefix)
+        plant(prefix)
         environment = replace(built.environment, key=slot.key, why=why)
         files = look_of(environment.kind)
         watched = files.watched(prefix)

@@ -11,7 +11,7 @@ from runner.errors import BackendError, StoreError
 from runner.worker.clock import now
 from runner.worker.environment.shelf import hold
 from runner.worker.environment.slot import Use
-from runner.worker.execution import child, kin, memory, neighbours, outputs, surroundings
+from runner.worker.execution import child, kin, memory, neighbours, opened, outputs, surroundings
 from runner.worker.execution.host import host_facts
 from runner.worker.execution.inputs import changed_since
 from runner.worker.execution.prepare import Job, Prepared, look
@@ -194,6 +194,9 @@ def _seal_outputs(job: Job, prepared: Prepared) -> outputs.Written:
     policy = outputs.Policy(job.spec.outputs, prepared.workplace.fresh, job.spec.metrics)
     root = str(prepared.workplace.project)
     written = outputs.seal(root, prepared.before, after, policy, job.objects, prepared.digests)
+    if prepared.traced:
+        made = {item.path for item in written.files.files}
+        opened.conclude(job.run, prepared.workplace, prepared.before.source, made, prepared.digests)
     prepared.digests.save()
     if not (job.run.artifacts.exists() or job.run.children.exists()):
         return written

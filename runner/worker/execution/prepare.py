@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Optional
 
 from runner.worker.clock import seconds
 from runner.worker.command import render, shell_argv
-from runner.worker.execution import baggage, neighbours, surroundings
+from runner.worker.execution import baggage, neighbours, opened, surroundings
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import Sight, hash_declared, observe
 from runner.worker.execution.outputs import Before
@@ -71,6 +71,7 @@ class Prepared:
     digests: Digests
     enclosure: Optional[Enclosure] = None  # of a command in a container
     allocation: Optional[Allocation] = None  # by a launcher
+    traced: bool = False  # the command's Pythons note what they open
 
 
 def prepare(job: Job) -> Prepared:
@@ -106,13 +107,14 @@ def get_ready(job: Job, workplace: Workplace, installed: InstalledEnvironment, s
     if not workplace.fresh:
         neighbours.enter(job.cache, workplace.project, job.run)
     environ = surroundings.surround(job.run, job.spec, installed, secrets, job.placement.mlrun)
+    traced = job.placement.trace and opened.begin(job.run, workplace, installed, environ)
     argv, enclosure = shell_argv(command, job.spec.strict_shell), None
     if installed.container is not None:
         from runner.worker.execution.enclosure import enclose
 
         enclosure = enclose(job.run, job.spec, installed.container, workplace, command, environ)
         argv = enclosure.argv
-    return Prepared(workplace, installed, command, argv, environ, sights, before, digests, enclosure)
+    return Prepared(workplace, installed, command, argv, environ, sights, before, digests, enclosure, traced=traced)
 
 
 def _install(job: Job, workplace: Workplace, credentials: Mapping[str, str]) -> InstalledEnvironment:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     shell_complete=complete_entry_points,
     help="The entry point whose environment is meant, where it has one of its own.",
 )
-@click.option("--env-manager", metavar="NAME", help="virtualenv or uv; also for a conda project's Python and pip part.")
+@click.option("--env-manager", metavar="NAME", help="virtualenv, uv or conda.")
 @click.option(
     "--platform",
     "platforms",
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 def lock(session: Session, /, **options: Any) -> None:
     """Write pylock.mlrun.toml: every package with its hash. Commit it, and every run of the project uses it.
 
+    Of a conda project: condalock.mlrun.PLATFORM.json, with channels' archives and the pip part.
+
     Of a project with docker_env it is image.mlrun.json: the image by its digest.
 
     The lock of another platform or Python lies beside it, and is used there. Without --platform, those that are
@@ -52,7 +54,7 @@ def lock(session: Session, /, **options: Any) -> None:
       mlrun lock --upgrade numpy
       mlrun lock --platform linux-x86_64 --platform macosx-arm64
     """
-    from runner.environments.lock import LockAsk
+    from runner.environments.locked import LockAsk
     from runner.flow.lock import lock_project
 
     ask = LockAsk(
@@ -75,7 +77,8 @@ def lock(session: Session, /, **options: Any) -> None:
             session.say(f"{verb} {one.path}: the image {one.image[:19]} on {one.platform}")
             continue
         count = f"{one.packages} package{'s' * (one.packages != 1)}"
-        session.say(f"{verb} {one.path}: {count} for Python {one.python} on {one.platform}")
+        place = f"Python {one.python} on {one.platform}" if one.python else one.platform
+        session.say(f"{verb} {one.path}: {count} for {place}")
 
 
 def _as_json(one: Locked) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.environments.choice import Choice
-from runner.environments.locked import Locked, write
+from runner.environments.locked import LockAsk, Locked, write
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError
 from runner.worker.environment import project_lock
@@ -19,21 +19,8 @@ from runner.worker.environment.site import Site
 from runner.worker.facts import Placement
 from runner.worker.objects import Objects
 from runner.worker.spec import RunSpec, Snapshot
-from runner.worker.values import dataclass
 
 _FOREIGN = ("uv.lock", "pylock.toml")
-
-
-@dataclass(frozen=True)
-class LockAsk:
-    """What a user asks of `mlrun lock`."""
-
-    manager: str | None = None
-    platforms: tuple[str, ...] = ()  # none: this host's, and those whose locks lie in the project
-    python: str | None = None
-    upgrade: bool = False
-    upgrade_packages: tuple[str, ...] = ()
-    exclude_newer: str | None = None
 
 
 def lock(
@@ -70,6 +57,10 @@ def lock(
     wishes = [LockWish(platform, ask.python) for platform in ask.platforms or (None,)]
     with tempfile.TemporaryDirectory(prefix="mlrun-lock-") as scratch:
         site = Site(spec, placement, objects, project.absolute(), say, Path(scratch), installer)
+        if planned.spec.kind == "conda":
+            from runner.environments.conda_lock import lock_conda
+
+            return lock_conda(site, planned, ask)
         done = [_lock(site, wish, ask, standing) for wish in wishes]
         others = () if ask.platforms or ask.python else _others(standing, done[0])
         done += [_lock(site, LockWish(each.platform, each.python), ask, standing) for each in others]
@@ -114,11 +105,9 @@ def _others(standing: tuple[ProjectLock, ...] | None, done: Locked) -> list[Head
 
 
 def _expect_lockable(kind: str, source: str) -> None:
-    if kind != "virtualenv":
+    if kind not in ("virtualenv", "conda"):
         message = f"a {kind} environment has no lock that `mlrun lock` could write"
-        raise ProjectError(
-            message, hint="`--env-manager virtualenv` makes one of a conda.yaml's Python and pip packages"
-        )
+        raise ProjectError(message, hint="`--env-manager virtualenv` takes what the project's files say")
     if source in _FOREIGN:
         message = f"the project's {source} is a lock already, and is used as it is"
         raise ProjectError(message, hint="`uv lock` renews a uv.lock; `uv pip compile` makes a pylock.toml anew")

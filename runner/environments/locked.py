@@ -1,4 +1,4 @@
-"""A lock in a project's directory: what is said of it, and how it is written."""
+"""A lock in a project's directory: what is asked of it, what is said of it, and how it is written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from pathlib import Path
 from runner.errors import ProjectError, StoreError
 from runner.worker.files import replace as rewrite
 from runner.worker.values import dataclass
+
+
+@dataclass(frozen=True)
+class LockAsk:
+    """What a user asks of `mlrun lock`."""
+
+    manager: str | None = None
+    platforms: tuple[str, ...] = ()  # none: this host's, and those whose locks lie in the project
+    python: str | None = None
+    upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
+    exclude_newer: str | None = None
 
 
 @dataclass(frozen=True)

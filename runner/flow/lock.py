@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from runner import planning
-from runner.environments.lock import LockAsk, lock
-from runner.environments.locked import Locked
+from runner.environments.lock import lock
+from runner.environments.locked import LockAsk, Locked
 from runner.flow.ask import Say
 from runner.flow.prepare import find_uv
 from runner.project.load import find_entry_point, load

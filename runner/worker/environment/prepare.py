@@ -132,7 +132,8 @@ def _conda(site: Site) -> InstalledEnvironment:
     key = key_of(site, None, taken)
     environment = _shelved(site, taken, key, _order(site, None, taken, key))
     own = dict(text.partition("=")[::2] for text in site.wanted.variables)
-    return replace(environment, variables={**environment.variables, **own})
+    gaps = (*taken.gaps, *environment.gaps)
+    return replace(environment, variables={**environment.variables, **own}, gaps=gaps)
 
 
 def _shelved(site: Site, taken: Taken, key: str, order: shelf.Order) -> InstalledEnvironment:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.environments.choice import Choice
-from runner.environments.lock import LockAsk, lock
+from runner.environments.lock import lock
+from runner.environments.locked import LockAsk
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError
 from tests.environments.wheels import make_wheel

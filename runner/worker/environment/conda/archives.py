@@ -12,21 +12,14 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 from urllib.parse import unquote, urlsplit
 
+from runner.worker.environment.conda.refusals import RefusalError
+
 _CHUNK = 1 << 20
 _AT_ONCE = 8  # downloads
 _STALE = 3600.0  # seconds after which nobody writes a file any more
 
 Json = Any
 Say = Callable[[str], None]
-
-
-class RefusalError(Exception):
-    """What ends a request: its kind tells the worker what to advise."""
-
-    def __init__(self, message: str, kind: str) -> None:
-        """Keep both."""
-        super().__init__(message)
-        self.kind = kind
 
 
 async def hash_what_has_no_hash(packages: "list[Json]", cache: Path, say: Say) -> None:

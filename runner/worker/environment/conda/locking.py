@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.codec import decode, encode
 from runner.worker.environment import locking
-from runner.worker.environment.conda import lockfile, program, rattler
-from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage
-from runner.worker.environment.installed import distributions
+from runner.worker.environment.conda import lockfile
 from runner.worker.environment.locking import Known, Local, Taken
-from runner.worker.environment.pylock import normalised
+from runner.worker.environment.project_lock import specification
 from runner.worker.environment.site import Site
+from runner.worker.facts import Gap
 from runner.worker.files import Json
 from runner.worker.spec import EnvironmentSpec
 
-_PRIORITY = "flexible"  # conda's own
+PRIORITY = "flexible"  # conda's own
 _OVERRIDES = "CONDA_OVERRIDE_"
 
 
@@ -34,18 +31,31 @@ def take(site: Site) -> Taken:
     found = known(site)
     if found is not None:
         return found
+    gaps: list[Gap] = []
 
-    def solve() -> Known:
-        data = lockfile.write(resolve(site))
+    def solved() -> Known:
+        from runner.worker.environment.conda.solving import Wish, solve  # a warm run solves nothing
+
+        names = site.placement.upgrade_packages
+        standing = _standing(site) if names else None
+        before = None if standing is None else lockfile.read(locking.bytes_of(site, standing.known.lock))
+        done = solve(site, Wish(preferred=before, upgrade=names))
+        gaps.extend(done.gaps)
+        data = lockfile.write(done.lock)
         return _digested(site.objects.add(data), data)
 
-    return locking.resolved(site, asked(site), solve)
+    return replace(locking.resolved(site, asked(site), solved), gaps=tuple(gaps))
 
 
 def known(site: Site) -> Optional[Taken]:
     """Return the lock of a run, None where it has to be solved."""
     if site.wanted.lock is not None:
         return Taken(_known_of(site, site.wanted.lock, "the recorded lock"), "pinned")
+    return None if site.placement.upgrade_packages else _standing(site)
+
+
+def _standing(site: Site) -> Optional[Taken]:
+    """Return the lock that the project or an earlier run has left."""
     own = None if site.placement.upgrade else own_lock(site)
     if own is not None:
         return Taken(_known_of(site, site.objects.add(own), project_lock(lockfile.host_platform())), "project")
@@ -54,93 +64,40 @@ def known(site: Site) -> Optional[Taken]:
 
 def own_lock(site: Site) -> Optional[bytes]:
     """Return the lock that `mlrun lock` left in the project for this host's platform, None where there is none."""
-    name = project_lock(lockfile.host_platform())
-    found = valid_lock_of(site.project, name, site.wanted)
-    if found is None:
-        others = sorted(path.name for path in site.project.glob(project_lock("*")))
-        if others:
-            site.say(f"{', '.join(others)} is for another platform; there is no {name}: solved anew")
-        return None
-    return found[1]
+    here = lockfile.host_platform()
+    found = fresh_locks_of(site.project, site.wanted, here)
+    if here in found:
+        return found[here]
+    others = platforms_of(site.project)
+    if others:
+        site.say(f"the project has a lock for {', '.join(others)}, and none for {here}: solved anew")
+    return None
 
 
-def valid_lock_of(project: Path, name: str, wanted: EnvironmentSpec) -> Optional[tuple[CondaLock, bytes]]:
-    """Return a project's lock and its bytes; EnvironmentBuildError where the environment files have changed since."""
-    try:
-        data = (project / name).read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        message = f"cannot read {project / name}: {error.strerror}"
-        raise EnvironmentBuildError(message) from error
-    lock = lockfile.read(data, name)
-    if lock.specification != locking.specification(wanted):
-        message = f"{name} is stale: the environment files have changed since `mlrun lock` wrote it"
-        raise EnvironmentBuildError(
-            message, hint="`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
-        )
-    return lock, data
+def platforms_of(project: Path) -> tuple[str, ...]:
+    """Return the platforms that a project has locks for."""
+    start, end = project_lock("*").split("*")
+    return tuple(sorted(path.name[len(start) : -len(end)] for path in project.glob(project_lock("*"))))
 
 
-def resolve(site: Site, preferred: Iterable[CondaPackage] = (), preferred_pip: str = "") -> CondaLock:
-    """Solve the channels' packages, then what pip adds to them; packages preferred are kept where they can be."""
-    wanted, platform = site.wanted, lockfile.host_platform()
-    specs = list(wanted.packages)
-    if wanted.requirements and not any(_name_of(spec) == "python" for spec in specs):
-        specs.append("python")  # pip's part needs one, as it does for conda
-    own = program.of(site)
-    by = own.name if own else f"{rattler.NAME} {rattler.VERSION}"
-    site.say(f"solving {wanted.source or 'the conda packages'} with {by} for {platform}")
-    if own is not None:
-        packages, virtual, brought = _solved_by(site, own, specs)
-    else:
-        packages, virtual = _solved(site, specs, preferred)
-        brought = None
-    lock = CondaLock(
-        platform=platform,
-        packages=packages,
-        channels=wanted.channels,
-        virtual=virtual,
-        specification=locking.specification(wanted),
-    )
-    if not wanted.requirements:
-        return lock
-    from runner.worker.environment.conda import pip
-
-    return pip.resolve(site, lock, pip.brought_by(site, packages) if brought is None else brought, preferred_pip)
-
-
-def _solved(
-    site: Site, specs: "list[str]", preferred: Iterable[CondaPackage]
-) -> "tuple[tuple[CondaPackage, ...], tuple[str, ...]]":
-    wanted = site.wanted
-    answer = rattler.ask(
-        site,
-        "solve",
-        channels=list(wanted.channels),
-        specs=specs,
-        platform=lockfile.host_platform(),
-        priority=wanted.channel_priority or _PRIORITY,
-        virtual=None,
-        preferred=[encode(one) for one in preferred],
-        exclude_newer=site.installer.get("UV_EXCLUDE_NEWER"),
-    )
-    packages = tuple(decode(CondaPackage, one, "py-rattler's answer") for one in answer["packages"])
-    return packages, tuple(answer["virtual"])
-
-
-def _solved_by(
-    site: Site, own: program.Program, specs: "list[str]"
-) -> "tuple[tuple[CondaPackage, ...], tuple[str, ...], dict[str, str]]":
-    """Solve by the user's own program: it makes an environment, and what that holds is the solution."""
-    prefix = site.scratch / "solved"
-    shutil.rmtree(prefix, ignore_errors=True)
-    try:
-        packages = program.solve(site, own, specs, prefix)
-        found = distributions(prefix)
-        return packages, (), {normalised(one.name): one.version for one in found}
-    finally:
-        shutil.rmtree(prefix, ignore_errors=True)
+def fresh_locks_of(project: Path, wanted: EnvironmentSpec, *platforms: str) -> "dict[str, bytes]":
+    """Return a project's locks; EnvironmentBuildError where the environment files have changed since."""
+    found = {}
+    for platform in platforms or platforms_of(project):
+        name = project_lock(platform)
+        try:
+            data = (project / name).read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            message = f"cannot read {project / name}: {error.strerror}"
+            raise EnvironmentBuildError(message) from error
+        if lockfile.read(data, name).specification != specification(wanted):
+            message = f"{name} is stale: the environment files have changed since `mlrun lock` wrote it"
+            hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
+            raise EnvironmentBuildError(message, hint=hint)
+        found[platform] = data
+    return found
 
 
 def asked(site: Site) -> dict[str, str]:
@@ -152,7 +109,7 @@ def asked(site: Site) -> dict[str, str]:
         "libc": lockfile.libc() or "",
         "channels": "\n".join(wanted.channels),
         "conda dependencies": "\n".join(wanted.packages),
-        "channel priority": wanted.channel_priority or _PRIORITY,
+        "channel priority": wanted.channel_priority or PRIORITY,
     }
     parts.update({name: value for name, value in os.environ.items() if name.startswith(_OVERRIDES)})
     return parts
@@ -172,9 +129,3 @@ def _digested(lock: str, data: bytes, where: str = "the lock") -> Known:
     pip = found.pip_packages
     locals_ = tuple(Local(one.name, one.directory, one.editable) for one in pip if one.directory is not None)
     return Known(lock, found.artifacts, len(found.packages) + len(pip), locals_)
-
-
-def _name_of(spec: str) -> str:
-    word = spec.rpartition("::")[2].strip()
-    end = next((at for at, letter in enumerate(word) if not (letter.isalnum() or letter in "-_.")), len(word))
-    return word[:end].lower()

@@ -26,7 +26,7 @@ _PLATFORMS = {
 _VERSION = re.compile(r"^\d[\w.+!-]*$")
 
 
-def resolve(site: Site, lock: CondaLock, brought: "dict[str, str]", preferred: str = "") -> CondaLock:
+def resolve(site: Site, lock: CondaLock, brought: "dict[str, str]", preferred: bytes = b"") -> CondaLock:
     """Return a lock with its pip part. What the conda packages have brought is kept where the requirements admit it."""
     python = lock.python
     if python is None:
@@ -47,7 +47,7 @@ def brought_by(site: Site, packages: Iterable[CondaPackage]) -> dict[str, str]:
     return {normalised(name): version for name, version in answer["distributions"] if _VERSION.match(version)}
 
 
-def _compiled(site: Site, lock: CondaLock, python: str, brought: "dict[str, str]", preferred: str) -> bytes:
+def _compiled(site: Site, lock: CondaLock, python: str, brought: "dict[str, str]", preferred: bytes) -> bytes:
     """Ask uv, which takes what it is shown for installed: stubs that it finds, and prefers."""
     from runner.worker.environment.prepare import search
 
@@ -74,8 +74,8 @@ def _compiled(site: Site, lock: CondaLock, python: str, brought: "dict[str, str]
     return answer.read_bytes()
 
 
-def _preferences(brought: "dict[str, str]", preferred: str) -> bytes:
-    kept = pylock.only(preferred.encode(), lambda one: one.name not in brought) if preferred else b""
+def _preferences(brought: "dict[str, str]", preferred: bytes) -> bytes:
+    kept = pylock.only(preferred, lambda one: one.name not in brought) if preferred else b""
     lines = [f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in brought.items()]
     if not lines:
         return kept or pylock.EMPTY

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from runner.worker.environment.conda.archives import (
-    RefusalError,
     channel_of,
     client,
     fetched,
     file_of,
     hash_what_has_no_hash,
 )
+from runner.worker.environment.conda.refusals import RefusalError, kind_of, words_of
 
 MARK = "@mlrun "
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
@@ -51,7 +51,7 @@ def main() -> None:
             "space" if error.errno == errno.ENOSPC else "files", f"{error.strerror or error}: {error.filename or ''}"
         )
     except BaseException as error:  # noqa: BLE001 - a panic of py-rattler is a BaseException
-        code = _fail(_kind_of(error), _words_of(error))
+        code = _fail(kind_of(error), words_of(error))
     sys.stdout.flush()
     os._exit(code)
 
@@ -136,7 +136,9 @@ def _virtual(request: Json) -> "list[Any]":
     for text in given:
         name, _, rest = text.partition("=")
         version, _, build = rest.partition("=")
-        found.append(GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version or "0"), build or "0"))
+        found.append(
+            GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), rattler.BuildString(build))
+        )
     return found
 
 
@@ -249,26 +251,6 @@ def _source(request: Json) -> Any:
 
 def _moment(text: Optional[str]) -> Any:
     return None if text is None else dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def _kind_of(error: BaseException) -> str:
-    name, text = type(error).__name__, str(error).lower()
-    if "no space left" in text:
-        return "space"
-    if name == "SolverError":
-        return "unsolvable"
-    if re.search(r"\b40[13]\b|unauthorized|forbidden", text):
-        return "refused"
-    if "404" in text or "not found" in text:
-        return "gone"
-    return "network" if re.search(r"dns|connect|timed? ?out|error sending|network|offline|cache", text) else "other"
-
-
-def _words_of(error: BaseException) -> str:
-    """Return an error with its causes in one line, without user names, passwords and tokens."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = "; ".join(lines) or type(error).__name__
-    return re.sub(r"(\w+://)[^/\s@]*@", r"\1", re.sub(r"/t/[^/\s]+/", "/", text))
 
 
 def _end_with_the_worker() -> None:

@@ -1,0 +1,35 @@
+"""Why a request to py-rattler ends without an answer: a kind, which tells what to advise, and words."""
+
+from __future__ import annotations
+
+import re
+
+
+class RefusalError(Exception):
+    """What ends a request: its kind tells the worker what to advise."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.kind = kind
+
+
+def kind_of(error: BaseException) -> str:
+    """Return what kind of failure an exception of py-rattler is."""
+    name, text = type(error).__name__, str(error).lower()
+    if "no space left" in text:
+        return "space"
+    if name == "SolverError":
+        return "unsolvable"
+    if re.search(r"\b40[13]\b|unauthorized|forbidden", text):
+        return "refused"
+    if "404" in text or "not found" in text:
+        return "gone"
+    return "network" if re.search(r"dns|connect|timed? ?out|error sending|network|offline|cache", text) else "other"
+
+
+def words_of(error: BaseException) -> str:
+    """Return an error with its causes in one line, without user names, passwords and tokens."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = "; ".join(lines) or type(error).__name__
+    return re.sub(r"(\w+://)[^/\s@]*@", r"\1", re.sub(r"/t/[^/\s]+/", "/", text))

@@ -1,0 +1,133 @@
+"""Locks of conda projects: written by `mlrun lock`, used by runs, renewed, refused when stale."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from runner.errors import EnvironmentBuildError
+from runner.records import schemas
+from runner.worker.environment.conda import lockfile
+from tests.conda.channel import HERE, Channel
+from tests.end_to_end.conftest import Mlrun, Project
+from tests.environments.wheels import make_wheel
+
+NAME = f"condalock.mlrun.{HERE}.json"
+OTHER = "osx-arm64"
+
+
+@pytest.fixture
+def mlrun(tmp_path: Path, shared_tools: None) -> Mlrun:
+    return Mlrun(tmp_path)
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> Channel:
+    channel = Channel(tmp_path / "channel")
+    channel.python()
+    channel.module("green")
+    return channel
+
+
+@pytest.fixture
+def project(tmp_path: Path, channel: Channel, monkeypatch: pytest.MonkeyPatch) -> Project:
+    make_wheel(tmp_path / "wheels", "red")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    project = Project(tmp_path / "project")
+    project.path.mkdir()
+    project.write("MLproject", "entry_points: {main: {command: 'python main.py'}}\n")
+    project.write("conda.yaml", "channels: [../channel]\ndependencies: [python, green, {pip: [red]}]\n")
+    project.write("main.py", "import green, red\nprint(green.VERSION, red.VERSION)\n")
+    return project
+
+
+def test_a_committed_lock_is_what_runs_install(mlrun: Mlrun, project: Project, channel: Channel, tmp_path: Path):
+    said = mlrun("lock", project.path).ok()
+    assert f"{NAME}: 3 packages for Python 3." in said.err
+    written = json.loads((project.path / NAME).read_bytes())
+    assert list(Draft202012Validator(schemas.load("conda-lock")).iter_errors(written)) == []
+    channel.module("green", "2.0")
+    make_wheel(tmp_path / "wheels", "red", "2.0")
+    assert mlrun("run", project.path).ok().out == "1.0 1.0\n"
+    environment = mlrun.show()["environment"]
+    assert environment["lock_origin"] == "project"
+    assert mlrun("lock", project.path).ok().err.startswith("solving")
+    assert "nothing new" in mlrun("lock", project.path).ok().err
+    mlrun("lock", project.path, "--upgrade").ok()
+    assert mlrun("run", project.path).ok().out == "2.0 2.0\n"
+
+
+def test_a_single_package_is_renewed(mlrun: Mlrun, project: Project, channel: Channel, tmp_path: Path):
+    mlrun("lock", project.path).ok()
+    channel.module("green", "2.0")
+    make_wheel(tmp_path / "wheels", "red", "2.0")
+    mlrun("lock", project.path, "--upgrade", "red").ok()
+    assert mlrun("run", project.path).ok().out == "1.0 2.0\n"
+    mlrun("lock", project.path, "--upgrade", "green").ok()
+    assert mlrun("run", project.path).ok().out == "2.0 2.0\n"
+    said = mlrun("lock", project.path, "--upgrade", "nonsense")
+    assert said.code == 125
+    assert "no such package" in said.err
+
+
+def test_a_run_renews_a_single_package(mlrun: Mlrun, project: Project, channel: Channel, tmp_path: Path):
+    assert mlrun("run", project.path).ok().out == "1.0 1.0\n"
+    channel.module("green", "2.0")
+    make_wheel(tmp_path / "wheels", "red", "2.0")
+    assert mlrun("run", project.path, "--upgrade", "green").ok().out == "2.0 1.0\n"
+    assert mlrun("run", project.path).ok().out == "2.0 1.0\n"
+
+
+def test_a_stale_lock_stops_a_run(mlrun: Mlrun, project: Project):
+    mlrun("lock", project.path).ok()
+    project.write("conda.yaml", "channels: [../channel]\ndependencies: [python, green>=1, {pip: [red]}]\n")
+    said = mlrun("run", project.path)
+    assert said.code == 125
+    assert f"{NAME} is stale" in said.err
+    assert f"{NAME} is stale" in mlrun("check", project.path).out
+    mlrun("lock", project.path).ok()
+    mlrun("run", project.path).ok()
+
+
+def test_a_lock_for_another_platform(mlrun: Mlrun, project: Project, channel: Channel):
+    for name in ("python", "native"):
+        channel.package(name, "3.11.7" if name == "python" else "1.0", subdir=OTHER)
+    channel.package("native", "1.0")
+    text = "channels: [../channel]\ndependencies: [python, native, green, {pip: [red]}]\n"
+    project.write("conda.yaml", text)
+    mlrun("lock", project.path, "--platform", HERE, "--platform", "macosx-arm64").ok()
+    other = lockfile.read((project.path / f"condalock.mlrun.{OTHER}.json").read_bytes())
+    assert {one.subdir for one in other.packages} == {OTHER, "noarch"}
+    assert any(one.startswith("__osx=") for one in other.virtual)
+    assert mlrun("run", project.path).ok().out == "1.0 1.0\n"
+    project.write("conda.yaml", text.replace("native", "native>=1"))
+    said = mlrun("lock", project.path).ok()  # both are brought up to date
+    assert said.err.count("wrote") == 2
+    said = mlrun("lock", project.path, "--platform", "amiga")
+    assert said.code == 2
+    assert "linux-64" in said.err
+
+
+def test_packages_as_of_a_date(mlrun: Mlrun, project: Project, channel: Channel):
+    channel.module("green", "2.0", timestamp=1_750_000_000_000)  # June 2025
+    project.write("conda.yaml", "channels: [../channel]\ndependencies: [python, green]\n")
+    project.write("main.py", "import green\nprint(green.VERSION)\n")
+    mlrun("lock", project.path, "--exclude-newer", "2024-06-01").ok()
+    assert mlrun("run", project.path).ok().out == "1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is no JSON"),
+        (b"[]", "should be dict"),
+        (b'{"platform": "linux-64"}', "lacks the key 'packages'"),
+        (b'{"platform": "linux-64", "packages": [], "version": 99}', "version 99"),
+    ],
+)
+def test_what_is_no_lock_is_told(data: bytes, words: str):
+    with pytest.raises(EnvironmentBuildError, match=words) as caught:
+        lockfile.read(data, "x.json")
+    assert "mlrun lock" in caught.value.hint

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +95,20 @@ class Cluster:
         os.kill(pid, signal.SIGKILL)
         until_gone(pid)
 
-    def run_daemon(self, daemon: str) -> None:
-        subprocess.run([f"/usr/sbin/{daemon}"], env={**os.environ, **self.environ}, check=True, timeout=60)
+    def run_daemon(self, daemon: str, *options: str, blind: Sequence[Path] = ()) -> None:
+        """Start a daemon; ``blind``: directories that it, and its jobs, find empty."""
+        argv = [f"/usr/sbin/{daemon}", *options]
+        if blind:
+            script = 'for each in "$@"; do mount -t tmpfs tmpfs "$each" || exit; done; exec "$0"'
+            argv = ["unshare", "--mount", "sh", "-c", script, *argv[:1], *map(str, blind)]
+        environ = {"PATH": os.environ["PATH"], **self.environ}  # they are no process of the test's runs
+        subprocess.run(argv, env=environ, check=True, timeout=60)
+
+    def blind(self, *directories: Path) -> None:
+        """Have the node find directories empty, as if its file system were not the login node's."""
+        self.stop("slurmd")
+        self.run_daemon("slurmd", blind=directories)
+        self.until_idle()
 
     def until_idle(self) -> None:
         """Wait until the node takes jobs."""
@@ -120,7 +132,7 @@ class Cluster:
                 f"--pid-file={self.base}/munged.pid", f"--log-file={self.base}/munged.log",
                 f"--seed-file={self.base}/munged.seed",
             ],
-            check=True, capture_output=True, timeout=60,
+            check=True, capture_output=True, timeout=60, env={"PATH": os.environ["PATH"]},
         )  # fmt: skip
         for daemon in ("slurmctld", "slurmd"):
             self.run_daemon(daemon)

@@ -138,14 +138,26 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Launching:
+    """launching.json: a launcher is about to be given the run; and how it is asked afterwards, from any shell."""
+
+    launcher: str  # slurm
+    at: str
+    cluster: str  # its name for itself, by which another one is told apart
+    programs: str = ""  # directory of its commands; "": on PATH
+    configuration: str = ""  # what SLURM_CONF was
+    route: str = ""  # what `-M` has to be, where the job goes to another cluster than the host's own
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
 class Launched:
     """launch.json: the job that a launcher has made of the run; from then on the worker that prepared it is gone."""
 
-    launcher: str  # slurm
+    launcher: str
     job: str
     at: str
-    cluster: str = ""  # its name for itself, by which another one is told apart
-    route: str = ""  # what `-M` has to be, where the job was sent to another cluster than the host's own
+    cluster: str = ""
     partition: str = ""  # as asked for
     version: int = VERSION
 

@@ -20,6 +20,7 @@ _NAMES: dict[type, str] = {
     facts.Placement: "placement.json",
     facts.Claim: "claim.json",
     facts.InstalledEnvironment: "environment.json",
+    facts.Launching: "launching.json",
     facts.Launched: "launch.json",
     facts.Start: "start.json",
     facts.Outcome: "outcome.json",

@@ -13,6 +13,7 @@ from runner.worker.facts import (
     Claim,
     Failure,
     InstalledEnvironment,
+    Launching,
     Outcome,
     Placement,
     Request,
@@ -76,8 +77,7 @@ def _contained(run: RunDirectory) -> bool:
 
 def _look_at_job(run: RunDirectory) -> Optional[State]:
     """Return the state of a run that its worker handed to a launcher; None for any other."""
-    placement = run.find(Placement)
-    if placement is None or placement.launcher != "slurm":
+    if not run.has(Launching):
         return None
     from runner.worker.slurm.look import look as look_at_job
 

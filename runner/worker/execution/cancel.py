@@ -17,9 +17,8 @@ from runner.worker.facts import (
     Claim,
     Identity,
     InstalledEnvironment,
-    Launched,
+    Launching,
     Outcome,
-    Placement,
     Start,
 )
 from runner.worker.processes import is_alive, myself
@@ -43,11 +42,9 @@ def cancel(run: RunDirectory, signal: str = "TERM", by: str = "") -> State:
         return settle(run, None)  # no worker has begun, and none will
     claim = run.read(Claim)
     alive = is_alive(claim.worker)
-    launched = None if alive else _launched(run)
-    if launched is not None:
-        from runner.worker.slurm.cancel import cancel as cancel_job
-
-        return cancel_job(run, launched, signal)
+    state = None if alive else _cancel_job(run, signal)
+    if state is not None:
+        return state
     if alive is None:
         message = f"the run {run.id} is on {claim.worker.host.partition('/')[0]}, which cannot be reached from here"
         raise BackendError(message, hint="run `mlrun cancel` there")
@@ -60,14 +57,14 @@ def cancel(run: RunDirectory, signal: str = "TERM", by: str = "") -> State:
     return look(run)
 
 
-def _launched(run: RunDirectory) -> Optional[Launched]:
-    """Return the job that a launcher has made of a run; None where it has made none."""
-    launched, placement = run.find(Launched), run.find(Placement)
-    if launched is not None or placement is None or placement.launcher != "slurm":
-        return launched
-    from runner.worker.slurm.submit import adopt
+def _cancel_job(run: RunDirectory, signal: str) -> Optional[State]:
+    """Ask a launcher for the end of a run that it was given; None where it was given none."""
+    access = run.find(Launching)
+    if access is None:
+        return None
+    from runner.worker.slurm.cancel import cancel as end_job
 
-    return adopt(run, placement)
+    return end_job(run, access, signal)
 
 
 def _end_orphan(run: RunDirectory, child: Identity, steps: Sequence[Step]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runner.worker.execution.prepare import Job
 
     Work = Callable[[Job, Signals, list[str]], Optional[Outcome]]  # the stages that it comes to are appended
+    Revise = Callable[[RunDirectory, Outcome], Outcome]
 
 _BALLAST = bytes(1 << 16)  # given back before the outcome is written, so that it finds room on a full disk
 _GRACE = 2.0  # seconds between TERM and KILL for what prepared a run that was cancelled
@@ -35,10 +36,12 @@ def start(directory: Path) -> int:
 def execute_here(directory: Path) -> int:
     """Carry out a run that was prepared elsewhere, and handed to a launcher; nothing happens where it has ended."""
     run = RunDirectory(directory)
-    return _conclude(run, lambda: not (run.has(Outcome) or run.has(Start)), _execute_prepared)
+    from runner.worker.slurm.node import revise
+
+    return _conclude(run, lambda: not (run.has(Outcome) or run.has(Start)), _execute_prepared, revise)
 
 
-def _conclude(run: RunDirectory, may_begin: Callable[[], bool], work: Work) -> int:
+def _conclude(run: RunDirectory, may_begin: Callable[[], bool], work: Work, revise: Optional[Revise] = None) -> int:
     """Do the work of a run, where it may begin, and leave an outcome if that is the end of it."""
     signals = Signals()
     signals.install()
@@ -55,7 +58,7 @@ def _conclude(run: RunDirectory, may_begin: Callable[[], bool], work: Work) -> i
         run.reserve.unlink(missing_ok=True)
         return 0
     _clear(run, outcome)
-    return 0 if _settle(run, outcome) else 1
+    return 0 if _settle(run, outcome if revise is None else revise(run, outcome)) else 1
 
 
 def _carry_out(run: RunDirectory, signals: Signals, work: Work) -> Optional[Outcome]:

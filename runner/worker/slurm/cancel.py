@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Optional
 
 from runner.errors import BackendError
-from runner.worker.facts import Launched, Outcome
+from runner.worker.facts import Launching, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.slurm import queue
 from runner.worker.slurm.commands import SilentError, complaint, slurm
+from runner.worker.slurm.submit import job_of
 from runner.worker.state import State, look
 
 _SIGNALS = {"INT": "INT", "TERM": "TERM", "KILL": "QUIT"}  # KILL itself would end the worker, and not the command
@@ -17,33 +19,45 @@ _SETTLING = 20.0  # seconds for a job to leave the queue
 _STEP = 0.1
 
 
-def cancel(run: RunDirectory, launched: Launched, signal: str) -> State:
-    """Ask for the end of a run's job: INT, TERM or KILL. Returns at once where its worker sees to it."""
+def cancel(run: RunDirectory, access: Launching, signal: str) -> Optional[State]:
+    """Ask for the end of a run's job: INT, TERM or KILL. None where it has no job.
+
+    Returns at once where its worker sees to it. BackendError where Slurm does not answer.
+    """
     try:
-        job = queue.find_now(launched.job, run.id, launched.route)
-        if job is not None and not job.is_pending and not job.has_ended:
-            _tell(launched, "--batch", f"--signal={_SIGNALS[signal]}")
-            if signal == "KILL" and not _is_over(run, _PATIENCE):
-                _tell(launched)
-        elif job is not None and job.is_pending:
-            _tell(launched)
-            _until_settled(run)
+        launched = job_of(run, access)
+        if launched is None:
+            return None
+        _cancel(run, launched.job, access, signal)
     except SilentError as error:
-        message = f"the run {run.id} is job {launched.job}, which cannot be ended now: {error.message}"
-        raise BackendError(message, hint=f"{error.hint}; a job that has not begun will not begin any more") from None
+        message = f"the run {run.id} cannot be ended now: {error.message}"
+        raise BackendError(message, hint=f"{error.hint}; if its job has not begun, it will not") from None
     return look(run)
 
 
 def withdraw(run: RunDirectory) -> None:
     """Take back a job that was submitted for a run that is not to be, as far as Slurm listens."""
     try:
-        slurm("scancel", "--quiet", f"--name={run.id}")
+        slurm("scancel", "--quiet", f"--name={run.id}", access=run.find(Launching))
     except SilentError:  # it will find the run ended, and go
         return
 
 
-def _tell(launched: Launched, *words: str) -> None:
-    done = slurm("scancel", *words, launched.job, route=launched.route)
+def _cancel(run: RunDirectory, identity: str, access: Launching, signal: str) -> None:
+    job = queue.find(identity, run.id, access, anew=True)
+    if job is None or job.has_ended:
+        return
+    if job.is_pending:
+        _tell(access, identity)
+        _until_settled(run)
+        return
+    _tell(access, "--batch", f"--signal={_SIGNALS[signal]}", identity)
+    if signal == "KILL" and not _is_over(run, _PATIENCE):
+        _tell(access, identity)
+
+
+def _tell(access: Launching, *words: str) -> None:
+    done = slurm("scancel", *words, access=access)
     if done.code and "Invalid job id" not in done.complaint and "already" not in done.complaint:
         message = f"Slurm does not answer: {complaint(done)}"
         raise SilentError(message, hint="`scontrol ping` says whether the controller is up; ask again later")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from typing import Optional
 
 from runner.errors import BackendError
+from runner.worker.facts import Launching
 from runner.worker.tools import Finished, TimedOut, call
 
 _PATIENCE = 30.0  # seconds for an answer: the commands try for some seconds themselves where no controller is there
@@ -19,14 +21,18 @@ class SilentError(BackendError):
     """Slurm does not answer, or cannot be asked from here."""
 
 
-def slurm(*argv: str, route: str = "", stdin: bytes = b"", without: Collection[str] = ()) -> Finished:
-    """Run one of Slurm's commands. ``route``: another cluster; ``without``: variables that it must not have.
+def slurm(
+    *argv: str, access: Optional[Launching] = None, stdin: bytes = b"", without: Collection[str] = ()
+) -> Finished:
+    """Run one of Slurm's commands. ``access``: where they are; ``without``: variables that it must not have.
 
     SilentError where it cannot be run, or takes too long.
     """
-    words = [argv[0], *(["-M", route] if route else []), *argv[1:]]
+    known = access or Launching("slurm", "", "")
+    route = ["-M", known.route] if known.route else []
     try:
-        return call(words, env=_environ(without), stdin=stdin, timeout=_PATIENCE)
+        words = [os.path.join(known.programs, argv[0]), *route, *argv[1:]]
+        return call(words, env=_environ(known, without), stdin=stdin, timeout=_PATIENCE)
     except OSError as error:
         message = f"Slurm cannot be asked from here: {argv[0]}: {error.strerror}"
         raise SilentError(message, hint="its commands have to be on PATH: see `setup` of a host") from None
@@ -35,9 +41,9 @@ def slurm(*argv: str, route: str = "", stdin: bytes = b"", without: Collection[s
         raise SilentError(message, hint=_ASK) from None
 
 
-def answer(*argv: str, route: str = "") -> str:
+def answer(*argv: str, access: Optional[Launching] = None) -> str:
     """Return what a command of Slurm answers; SilentError where it fails: it was asked nothing that can be wrong."""
-    done = slurm(*argv, route=route)
+    done = slurm(*argv, access=access)
     if done.code:
         message = f"Slurm does not answer: {complaint(done)}"
         raise SilentError(message, hint=_ASK)
@@ -46,7 +52,7 @@ def answer(*argv: str, route: str = "") -> str:
 
 def complaint(done: Finished) -> str:
     """Return what a command of Slurm complains of, in one line: its last word first, which is the verdict."""
-    program = done.argv[0]
+    program = os.path.basename(done.argv[0])
     lines = [line.strip() for line in done.complaint.splitlines() if line.strip()]
     texts = [_without_name(line, program) for line in lines]
     return "; ".join(dict.fromkeys(reversed(texts))) or f"{program} ended with code {done.code}"
@@ -58,9 +64,10 @@ def _without_name(line: str, program: str) -> str:
     return line
 
 
-def _environ(without: Collection[str]) -> Mapping[str, str]:
-    return {
+def _environ(access: Launching, without: Collection[str]) -> Mapping[str, str]:
+    environ = {
         name: value
         for name, value in os.environ.items()
         if name in _KEPT or not (name.startswith(_FOREIGN) or name in _UNWANTED or name in without)
     }
+    return {**environ, "SLURM_CONF": access.configuration} if access.configuration else environ

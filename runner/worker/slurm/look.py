@@ -7,40 +7,46 @@ from typing import Optional
 
 from runner.worker import state
 from runner.worker.clock import now
-from runner.worker.facts import Cancellation, Failure, Launched, Outcome, Placement, Start
+from runner.worker.facts import Cancellation, Failure, Launched, Launching, Outcome, Start
 from runner.worker.rundir import RunDirectory
 from runner.worker.slurm import queue, submit
 from runner.worker.slurm.commands import SilentError, answer
 from runner.worker.slurm.queue import Job
 from runner.worker.state import PREPARING, RUNNING, SUBMITTED, UNREACHABLE, State
 
+LIMIT = "DUE TO TIME LIMIT"  # as slurmd writes it into a job's output
 _NO_OUTPUT = "0:53"  # how slurmd ends a job whose output it cannot write
 
 
 def look(run: RunDirectory) -> Optional[State]:
-    """Return a run's state where a job has it; None where none has. A run whose job has ended is settled, once."""
-    launched = run.find(Launched)
+    """Return a run's state where a job has it; None where none has."""
+    access = run.find(Launching)
+    if access is None:
+        return None
     try:
-        if launched is None:
-            placement = run.find(Placement)
-            launched = None if placement is None else submit.adopt(run, placement)
-            if launched is None:
-                return None
-        return _by_job(run, launched)
+        launched = submit.job_of(run, access)
+        return None if launched is None else _by_job(run, launched, access)
     except SilentError as error:
         return State(UNREACHABLE, remark=error.message)
 
 
-def _by_job(run: RunDirectory, launched: Launched) -> State:
-    job = queue.find(launched.job, run.id, launched.route)
+def said(run: RunDirectory) -> str:
+    """Return the end of what slurmd and the script have written into the job's output."""
+    try:
+        return run.launcher_log.read_bytes()[-65536:].decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _by_job(run: RunDirectory, launched: Launched, access: Launching) -> State:
+    job = queue.find(launched.job, run.id, access)
     if job is None:
-        here = launched.route or queue.cluster_name()
-        if launched.cluster and here != launched.cluster:
-            remark = f"it is job {launched.job} of the cluster {launched.cluster}, which cannot be asked from here"
+        if not access.route and queue.cluster_name(access) != access.cluster:
+            remark = f"it is job {launched.job} of the cluster {access.cluster}, which cannot be asked from here"
             return State(UNREACHABLE, remark=remark)
         return settle(run, _forgotten(run, launched))
     if job.has_ended:
-        return settle(run, _verdict(run, job))
+        return settle(run, _verdict(run, job, access))
     if run.has(Start):
         return State(RUNNING, remark=f"job {job.id} runs on {job.nodes}")
     if job.is_pending:
@@ -62,7 +68,7 @@ def settle(run: RunDirectory, outcome: Outcome) -> State:
     return settled
 
 
-def _verdict(run: RunDirectory, job: Job) -> Outcome:
+def _verdict(run: RunDirectory, job: Job, access: Launching) -> Outcome:
     """Return how a run ended whose job ended and which has not said itself how."""
     asked = run.find(Cancellation)
     if asked is not None:
@@ -74,15 +80,15 @@ def _verdict(run: RunDirectory, job: Job) -> Outcome:
     if job.state in _REASONS:
         reason, text, hint = _REASONS[job.state]
         return Outcome("failed", now(), reason=reason, error=Failure(f"job {job.id} {text}{_place(job)}", hint))
-    return _died(run, job)
+    return _died(run, job, access)
 
 
-def _died(run: RunDirectory, job: Job) -> Outcome:
+def _died(run: RunDirectory, job: Job, access: Launching) -> Outcome:
     """Return the end of a run whose worker on the node went without a word."""
-    log = _log(run)
+    log = said(run)
     if _ran_out_of_memory(log):
         return _out_of_memory(job.id, _place(job))
-    code = _exit_code(job, _route(run))
+    code = _exit_code(job, access)
     if run.has(Start):
         how = f"was ended by signal {code.partition(':')[2]}" if code.startswith("0:") else f"ended with code {code}"
         message = f"the worker of job {job.id}{_place(job)} {how} before it could say how the command ended"
@@ -114,9 +120,9 @@ def _forgotten(run: RunDirectory, launched: Launched) -> Outcome:
     asked = run.find(Cancellation)
     if asked is not None:
         return state.killed(asked)
-    log = _log(run)
-    if "DUE TO TIME LIMIT" in log:
-        return _past_time(launched.job)
+    log = said(run)
+    if LIMIT in log:
+        return past_time(launched.job)
     if _ran_out_of_memory(log):
         return _out_of_memory(launched.job)
     if "DUE TO NODE FAILURE" in log:
@@ -141,7 +147,8 @@ _REASONS = {
 }
 
 
-def _past_time(job: str) -> Outcome:
+def past_time(job: str) -> Outcome:
+    """Return the outcome of a run whose job came to Slurm's own limit."""
     reason, text, hint = _REASONS["TIMEOUT"]
     return Outcome("failed", now(), reason=reason, error=Failure(f"job {job} {text}", hint))
 
@@ -159,22 +166,10 @@ def _place(job: Job) -> str:
     return f" on {job.nodes}" if job.nodes else ""
 
 
-def _route(run: RunDirectory) -> str:
-    launched = run.find(Launched)
-    return "" if launched is None else launched.route
-
-
-def _exit_code(job: Job, route: str) -> str:
+def _exit_code(job: Job, access: Launching) -> str:
     """Return a job's exit code and signal as Slurm writes them, `3:0`; "" where it is not known."""
     try:
-        text = answer("scontrol", "show", "job", "-o", job.id, route=route)
+        text = answer("scontrol", "show", "job", "-o", job.id, access=access)
     except SilentError:
         return ""
     return next((word.partition("=")[2] for word in text.split() if word.startswith("ExitCode=")), "")
-
-
-def _log(run: RunDirectory) -> str:
-    try:
-        return run.launcher_log.read_bytes()[-65536:].decode("utf-8", "replace").strip()
-    except OSError:
-        return ""

@@ -12,7 +12,9 @@ from runner.worker.clock import now, seconds
 from runner.worker.execution import baggage
 from runner.worker.execution.prepare import Job, Prepared, get_ready
 from runner.worker.execution.workplace import find_again
-from runner.worker.facts import Allocation, InstalledEnvironment, Launched
+from runner.worker.facts import Allocation, Cancellation, InstalledEnvironment, Launched, Outcome
+from runner.worker.rundir import RunDirectory
+from runner.worker.slurm.look import LIMIT, past_time, said
 from runner.worker.slurm.submit import note
 
 _SHARED = "login node and nodes have to share it: point {} at a file system that they share"
@@ -30,18 +32,28 @@ def take_over(job: Job) -> Prepared:
     return replace(get_ready(job, workplace, installed, luggage.secrets), allocation=allocation)
 
 
+def revise(run: RunDirectory, outcome: Outcome) -> Outcome:
+    """Return an outcome as Slurm's own words explain it: TERM can also mean that the job came to its limit."""
+    launched = run.find(Launched)
+    if outcome.status != "killed" or launched is None or run.has(Cancellation) or LIMIT not in said(run):
+        return outcome
+    limit = past_time(launched.job)
+    return replace(outcome, status=limit.status, reason=limit.reason, error=limit.error)
+
+
 def allocated(job: Job, environ: Mapping[str, str]) -> Allocation:
     """Return what Slurm says in a job's variables; notes the job where the login node did not live to do so."""
     identity = environ.get("SLURM_JOB_ID", "")
     if not identity:
         message = "this is no job of Slurm: SLURM_JOB_ID is not set"
         raise BackendError(message, hint="`execute` is what a job's script calls; use `mlrun run -b slurm`")
-    launched = job.run.find(Launched) or note(job.run, identity, "", environ.get("SLURM_JOB_PARTITION", ""))
+    cluster, partition = environ.get("SLURM_CLUSTER_NAME", ""), environ.get("SLURM_JOB_PARTITION", "")
+    launched = job.run.find(Launched) or note(job.run, identity, cluster, partition)
     return Allocation(
         job=identity,
         node=environ.get("SLURMD_NODENAME") or os.uname().nodename,
-        cluster=environ.get("SLURM_CLUSTER_NAME", launched.cluster),
-        partition=environ.get("SLURM_JOB_PARTITION", ""),
+        cluster=cluster or launched.cluster,
+        partition=partition,
         account=environ.get("SLURM_JOB_ACCOUNT", ""),
         qos=environ.get("SLURM_JOB_QOS", ""),
         cpus=_number(environ.get("SLURM_CPUS_ON_NODE", "")),

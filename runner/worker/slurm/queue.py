@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Optional
 
+from runner.worker.facts import Launching
 from runner.worker.slurm.commands import SilentError, answer
 from runner.worker.values import dataclass
 
@@ -54,52 +55,51 @@ class _Answer:
     since: float  # when this was answered first
 
 
-_answers: dict[str, _Answer] = {}  # by route
+_Place = tuple[str, str, str]
+_answers: dict[_Place, _Answer] = {}
 
 
-def find(job: str, name: str, route: str = "") -> Optional[Job]:
-    """Return a job by its id and name; None where Slurm knows none of both. SilentError where it does not answer."""
-    found = _known(route, _patience(route)).get(job)
+def find(job: str, name: str, access: Launching, *, anew: bool = False) -> Optional[Job]:
+    """Return a job by its id and name; None where Slurm knows none of both. SilentError where it does not answer.
+
+    ``anew``: whatever was answered before.
+    """
+    found = None if anew else _known(access, _patience(access)).get(job)
     if found is None:  # it may be younger than what was answered last
-        found = _known(route, 0.0).get(job)
+        found = _known(access, 0.0).get(job)
     return found if found is not None and found.name == name else None
 
 
-def find_by_name(name: str, route: str = "") -> Optional[Job]:
+def find_by_name(name: str, access: Launching) -> Optional[Job]:
     """Return the newest job of a name; None where there is none. SilentError where Slurm does not answer."""
-    named = [job for job in _known(route, 0.0).values() if job.name == name]
+    named = [job for job in _known(access, 0.0).values() if job.name == name]
     return max(named, key=lambda job: int(job.id)) if named else None
 
 
-def find_now(job: str, name: str, route: str = "") -> Optional[Job]:
-    """As ``find``, asked anew whatever was answered before."""
-    found = _known(route, 0.0).get(job)
-    return found if found is not None and found.name == name else None
-
-
-def cluster_name() -> str:
+def cluster_name(access: Optional[Launching] = None) -> str:
     """Return the name of the cluster that is asked from here; "" where it has none. SilentError: no answer."""
-    for line in answer("scontrol", "show", "config").splitlines():
+    for line in answer("scontrol", "show", "config", access=access).splitlines():
         key, _, value = line.partition("=")
         if key.strip() == "ClusterName":
             return value.strip()
     return ""
 
 
-def _known(route: str, patience: float) -> Mapping[str, Job]:
-    last = _answers.get(route)
+def _known(access: Launching, patience: float) -> Mapping[str, Job]:
+    place = _place(access)
+    last = _answers.get(place)
     if last is None or time.monotonic() - last.at >= patience:
-        last = _answers[route] = _ask(route, last)
+        last = _answers[place] = _ask(access, last)
     if last.silence is not None:
         raise last.silence
     return last.jobs
 
 
-def _ask(route: str, last: Optional[_Answer]) -> _Answer:
+def _ask(access: Launching, last: Optional[_Answer]) -> _Answer:
     jobs: Mapping[str, Job] = {}
     silence = None
     try:
-        text = answer("squeue", "-h", "-t", "all", "-u", str(os.getuid()), "-o", _FORMAT, route=route)
+        text = answer("squeue", "-h", "-t", "all", "-u", str(os.getuid()), "-o", _FORMAT, access=access)
         jobs = {job.id: job for job in map(_parse, text.splitlines()) if job is not None}
     except SilentError as error:
         silence = error
@@ -113,8 +113,12 @@ def _parse(line: str) -> Optional[Job]:
     return Job(*fields) if len(fields) == _FIELDS and fields[0].isdigit() else None
 
 
-def _patience(route: str) -> float:
+def _place(access: Launching) -> _Place:
+    return (access.programs, access.configuration, access.route)
+
+
+def _patience(access: Launching) -> float:
     """Return how old an answer may be: where nothing changes for long, Slurm is asked seldom."""
-    last = _answers.get(route)
+    last = _answers.get(_place(access))
     quiet = 0.0 if last is None else time.monotonic() - last.since
     return min(max(_SOONEST, quiet / _SLOWER), _LATEST)

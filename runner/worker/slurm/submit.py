@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
 from typing import Optional
 
 from runner.errors import BackendError
 from runner.worker.clock import now
-from runner.worker.facts import Launched, Placement, Start
+from runner.worker.facts import Launched, Launching, Placement, Start
 from runner.worker.rundir import RunDirectory
 from runner.worker.slurm import options, queue
 from runner.worker.slurm.commands import SilentError, answer, complaint, slurm
@@ -33,52 +34,68 @@ _CURES = (
 def submit(run: RunDirectory, spec: RunSpec, placement: Placement) -> Launched:
     """Submit a run's job and write launch.json; BackendError says in one line why Slurm does not take it."""
     chosen = placement.launcher_options
-    route = chosen.get("clusters", "")
-    most = None if spec.resources.time is None else _most(chosen.get("partition", ""), route)
-    argv = ["sbatch", *_own_words(run), *options.words(spec.resources, chosen, most)]
+    access = _access(chosen.get("clusters", ""))
+    run.write(access)  # before the job is: whoever finds no launch.json knows whether, and where, to ask for it
+    most = None if spec.resources.time is None else _most(chosen.get("partition", ""), access)
+    words = options.words(spec.resources, {key: value for key, value in chosen.items() if key != "clusters"}, most)
     try:
-        done = slurm(*argv, stdin=script(run), without=spec.secrets)
+        done = slurm("sbatch", *_own_words(run), *words, access=access, stdin=script(run), without=spec.secrets)
     except SilentError as error:
-        return _found(run, route, error)
+        return _found(run, access, error)
     if done.code:
         reason = complaint(done)
-        return _found(run, route, BackendError(f"Slurm does not take the job: {reason}", hint=_cure(reason)))
-    job, _, route = done.text.strip().splitlines()[-1].partition(";")
-    return note(run, job, route, chosen.get("partition", ""))
+        return _found(run, access, BackendError(f"Slurm does not take the job: {reason}", hint=_cure(reason)))
+    job = done.text.strip().splitlines()[-1].partition(";")[0]
+    return note(run, job, access.cluster, chosen.get("partition", ""))
 
 
 def script(run: RunDirectory) -> bytes:
-    """Return a job's script: it names the worker and the run directory, and nothing of the user's."""
+    """Return a job's script: it names the worker and the run directory, and nothing of the user's.
+
+    The word that the time is nearly up must not end a worker that has only begun to begin.
+    """
     worker = [sys.executable, "-X", "utf8", "-S", "-E", os.path.abspath(sys.argv[0]), "execute", str(run.path)]
-    return os.fsencode(f"#!/bin/sh\nexec {' '.join(shlex.quote(word) for word in worker)}\n")
+    return os.fsencode(f"#!/bin/sh\ntrap '' USR1\nexec {' '.join(shlex.quote(word) for word in worker)}\n")
 
 
-def note(run: RunDirectory, job: str, route: str, partition: str = "") -> Launched:
+def note(run: RunDirectory, job: str, cluster: str, partition: str) -> Launched:
     """Write launch.json, and return what it holds: the job itself may have been the first to write it."""
-    try:
-        cluster = route or queue.cluster_name()
-    except SilentError:
-        cluster = ""
-    launched = Launched("slurm", job, now(), cluster=cluster, route=route, partition=partition)
+    launched = Launched("slurm", job, now(), cluster, partition)
     return launched if run.write(launched) else run.read(Launched)
 
 
-def adopt(run: RunDirectory, placement: Placement) -> Optional[Launched]:
-    """Return the job of a run whose launch was cut off before it was noted, and note it; None where there is none."""
-    route = placement.launcher_options.get("clusters", "")
-    job = queue.find_by_name(run.id, route)
-    return None if job is None else note(run, job.id, route, job.partition)
+def job_of(run: RunDirectory, access: Launching) -> Optional[Launched]:
+    """Return the job of a run that was about to be launched, also where that was cut off before it was noted.
+
+    None where there is none. SilentError where Slurm does not answer.
+    """
+    launched = run.find(Launched)
+    if launched is not None:
+        return launched
+    job = queue.find_by_name(run.id, access)
+    return None if job is None else note(run, job.id, access.cluster, job.partition)
 
 
-def _found(run: RunDirectory, route: str, error: BackendError) -> Launched:
+def _access(route: str) -> Launching:
+    """Return how Slurm is asked, as it is found from here; BackendError where it is not."""
+    program = shutil.which("sbatch")
+    if program is None:
+        message = "there is no Slurm here: sbatch is not on PATH"
+        raise BackendError(message, hint="run mlrun on the cluster's login node, or load it in the host's `setup`")
+    cluster = route or queue.cluster_name()
+    programs, configuration = os.path.dirname(program), os.environ.get("SLURM_CONF", "")
+    return Launching("slurm", now(), cluster, programs=programs, configuration=configuration, route=route)
+
+
+def _found(run: RunDirectory, access: Launching, error: BackendError) -> Launched:
     """Return the job after all: an answer can be lost when the question was not. Else raise."""
     try:
-        job = queue.find_by_name(run.id, route)
+        job = queue.find_by_name(run.id, access)
     except SilentError:
         job = None  # one that comes to light later finds the run ended, and goes
     if job is None or (job.has_ended and not run.has(Start)):  # Slurm enters some that it refuses, as failed
         raise error
-    return note(run, job.id, route, job.partition)
+    return note(run, job.id, access.cluster, job.partition)
 
 
 def _own_words(run: RunDirectory) -> list[str]:
@@ -95,10 +112,10 @@ def _own_words(run: RunDirectory) -> list[str]:
     ]
 
 
-def _most(partition: str, route: str) -> Optional[float]:
+def _most(partition: str, access: Launching) -> Optional[float]:
     """Return how many seconds a partition grants a job; None where it sets no limit, or none is known."""
     try:
-        lines = answer("scontrol", "show", "partition", "-o", *filter(None, [partition]), route=route).splitlines()
+        lines = answer("scontrol", "show", "partition", "-o", *filter(None, [partition]), access=access).splitlines()
     except SilentError:
         return None
     line = next((each for each in lines if partition or " Default=YES " in each), "")

@@ -1,4 +1,4 @@
-"""Finds the interpreter an environment asks for: mlrun's own, on PATH, pyenv's versions, uv's, or installed by uv."""
+"""Finds the interpreter an environment asks for: mlrun's own, on PATH, pyenv's, uv's, conda's, or installed by uv."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Callable, Optional
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import versions
-from runner.worker.environment.interpreters import Interpreters, describe, is_script, same
+from runner.worker.environment.interpreters import Interpreters, describe, is_free_threaded, is_script, same, spoken
 from runner.worker.environment.uv import Uv
 from runner.worker.facts import Gap
 from runner.worker.spec import EnvironmentSpec, Interpreter
 from runner.worker.values import dataclass
 
-_NAME = re.compile(r"python(\d+(?:\.\d+)?)?t?$")
+_NAME = re.compile(r"(?:python|pypy)(\d+(?:\.\d+)?)?t?$")
+_CONDA_ROOTS = ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "micromamba")  # in the home directory
 _PLACES = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")
+
+Places = Callable[[], Iterator[tuple[str, Path]]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Search:
                 message = "there is no Python on this host"
                 raise EnvironmentBuildError(message, hint="install one: `uv python install 3.12`")
             return Found(default)
-        if default is not None and not versions.is_exact(wanted.python) and _fits(wanted.python, default):
+        if default is not None and not versions.is_exact(wanted.python) and fits(wanted.python, default):
             return Found(default)
         found = self._newest(wanted.python) or self._install(wanted.python, wanted.source)
         return Found(found)
@@ -75,8 +78,8 @@ class Search:
         here = self.interpreters.identify(Path(pinned.path))
         if here is not None and same(here, pinned):
             return Found(here)
-        request = pinned.version + ("t" if _is_free_threaded(pinned) else "")
-        alike = [one for one in self._matching(request) if one.implementation == pinned.implementation]
+        request = spoken(pinned)
+        alike = [*self._matching(request), *self._matching(request, self._kept_by_conda)]
         for one in alike:
             if same(one, pinned):
                 return Found(one)
@@ -88,13 +91,16 @@ class Search:
         return Found(found, (Gap("environment.interpreter", reason),))
 
     def _newest(self, request: str) -> Optional[Interpreter]:
-        return max(self._matching(request), key=_rank, default=None)
+        found = self._matching(request)
+        # The user removes conda's environments as a matter of course, and an environment made from one dies with it.
+        return max(found or self._matching(request, self._kept_by_conda), key=_rank, default=None)
 
-    def _matching(self, request: str) -> list[Interpreter]:
+    def _matching(self, request: str, places: "Optional[Places]" = None) -> list[Interpreter]:
         own = [] if self.own is None else [("", Path(self.own))]
-        likely = [path for hint, path in (*own, *self._candidates()) if not hint or versions.may_admit(request, hint)]
+        found = places() if places else (*own, *self._candidates())
+        likely = [path for hint, path in found if not hint or versions.may_admit(request, hint)]
         known = (self.interpreters.identify(path) for path in likely)
-        return [one for one in known if one is not None and _fits(request, one)]
+        return [one for one in known if one is not None and fits(request, one)]
 
     def _candidates(self) -> Iterator[tuple[str, Path]]:
         """Executables with the version their name tells, "" where it tells none; every file once."""
@@ -129,6 +135,15 @@ class Search:
                 parts = name.split("-")
                 yield parts[1].split("+")[0] if len(parts) > 1 else "", path
 
+    def _kept_by_conda(self) -> Iterator[tuple[str, Path]]:
+        home = Path(self.environ.get("HOME", "/"))
+        named = [self.environ.get(name, "") for name in ("CONDA_PREFIX", "MAMBA_ROOT_PREFIX", "CONDA_ROOT")]
+        roots = [Path(name) for name in named if name] + [home / name for name in _CONDA_ROOTS] + [Path("/opt/conda")]
+        inside = [root / "envs" / name for root in roots for name in _names(root / "envs")]
+        for prefix in dict.fromkeys((*roots, *inside, *_listed(home / ".conda" / "environments.txt"))):
+            if (prefix / "bin" / "python").exists():
+                yield "", prefix / "bin" / "python"
+
     def _install(self, request: str, source: str) -> Interpreter:
         by = f" (asked for by {source})" if source else ""
         hint = f"install it: `uv python install {_spoken(request)}` or `pyenv install {_spoken(request)}`"
@@ -144,7 +159,8 @@ class Search:
         return found
 
     def _here(self) -> str:
-        known = {one.version for one in (self.interpreters.identify(path) for _, path in self._candidates()) if one}
+        places = (*self._candidates(), *self._kept_by_conda())
+        known = {spoken(one) for one in (self.interpreters.identify(path) for _, path in places) if one}
         return "found " + ", ".join(sorted(known, key=versions.release_of)) if known else "there is none at all"
 
 
@@ -160,21 +176,26 @@ def host(interpreters: Interpreters, environ: Mapping[str, str]) -> Optional[tup
     return None
 
 
-def _fits(request: str, interpreter: Interpreter) -> bool:
-    return versions.admits(request, interpreter.version, threaded=not _is_free_threaded(interpreter))
+def fits(request: str, interpreter: Interpreter) -> bool:
+    """Whether an interpreter is what a request means."""
+    threaded = not is_free_threaded(interpreter)
+    return versions.admits(request, interpreter.version, threaded=threaded, implementation=interpreter.implementation)
 
 
-def _is_free_threaded(interpreter: Interpreter) -> bool:
-    return re.match(r"(cpython|pypy)-?\d+t", interpreter.abi) is not None
-
-
-def _rank(interpreter: Interpreter) -> tuple[bool, bool, versions.Release]:
+def _rank(interpreter: Interpreter) -> tuple[bool, versions.Release]:
     version = interpreter.version
-    return (interpreter.implementation == "cpython", not versions.is_preview(version), versions.release_of(version))
+    return (not versions.is_preview(version), versions.release_of(version))
 
 
 def _spoken(request: str) -> str:
     return request if versions.is_exact(request) else f'"{request}"'
+
+
+def _listed(path: Path) -> list[Path]:
+    try:
+        return [Path(line) for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("/")]
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 def _names(directory: "str | Path") -> list[str]:
@@ -184,4 +205,4 @@ def _names(directory: "str | Path") -> list[str]:
         return []
 
 
-__all__ = ["Found", "Search", "describe", "host"]
+__all__ = ["Found", "Search", "describe", "fits", "host"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -121,5 +122,16 @@ def same(one: Interpreter, other: Interpreter) -> bool:
 
 def describe(interpreter: Interpreter) -> str:
     """Return an interpreter in words: "Python 3.11.7 (/usr/bin/python3.11)"."""
-    name = "Python" if interpreter.implementation == "cpython" else interpreter.implementation
-    return f"{name} {interpreter.version} ({interpreter.path})"
+    name = "Python " if interpreter.implementation == "cpython" else ""
+    return f"{name}{spoken(interpreter)} ({interpreter.path})"
+
+
+def spoken(interpreter: Interpreter) -> str:
+    """Return an interpreter's version as a request would name it: "3.11.7", "3.13.0t", "pypy3.10.14"."""
+    name = "" if interpreter.implementation == "cpython" else interpreter.implementation
+    return f"{name}{interpreter.version}{'t' if is_free_threaded(interpreter) else ''}"
+
+
+def is_free_threaded(interpreter: Interpreter) -> bool:
+    """Whether a build works without the global lock."""
+    return re.match(r"(cpython|pypy)-?\d+t", interpreter.abi) is not None

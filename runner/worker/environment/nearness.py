@@ -7,6 +7,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Optional
 
+from runner.worker.environment.interpreters import spoken
 from runner.worker.environment.pylock import Locked, normalised, possible
 from runner.worker.environment.slot import Marker, slots
 from runner.worker.facts import InstalledEnvironment
@@ -107,19 +108,10 @@ def _of_interpreter(mine: Optional[Interpreter], theirs: Optional[Interpreter]) 
         if mine is not theirs:
             yield "a Python" if theirs else "no Python"
         return
-    here, there = _spoken(mine), _spoken(theirs)
+    here, there = f"Python {spoken(mine)}", f"Python {spoken(theirs)}"
     if here != there:
         yield f"{there} instead of {here}"
     elif (mine.build, mine.sha256) != (theirs.build, theirs.sha256):
         yield f"another build of {here} ({theirs.build} instead of {mine.build})"
     if mine.platform != theirs.platform:
         yield f"{theirs.platform} instead of {mine.platform}"
-
-
-def _spoken(one: Interpreter) -> str:
-    name = "Python" if one.implementation == "cpython" else one.implementation
-    return f"{name} {one.version}{'' if one.implementation != 'cpython' else _threads(one)}"
-
-
-def _threads(one: Interpreter) -> str:
-    return " (free-threaded)" if one.abi.partition("-")[2].partition("-")[0].endswith("t") else ""

@@ -7,6 +7,7 @@ from typing import Optional
 
 from runner.errors import UsageError
 from runner.worker.environment import versions
+from runner.worker.environment.interpreters import spoken
 from runner.worker.spec import Interpreter
 from runner.worker.values import dataclass
 
@@ -41,12 +42,14 @@ class Target:
     @property
     def slug(self) -> str:
         """A name for a file, without the dots that PEP 751 forbids in it: linux-aarch64-py311."""
-        return f"{neutral(self.platform)}-py{''.join(map(str, versions.release_of(self.python)[:2]))}"
+        implementation, free, series = versions.flavour(self.python)
+        name = "py" if implementation == "cpython" else implementation
+        return f"{neutral(self.platform)}-{name}{''.join(map(str, series))}{'t' * free}"
 
 
 def here(interpreter: Interpreter) -> Target:
     """Return what an interpreter of this host is."""
-    return Target(interpreter.version, interpreter.platform)
+    return Target(spoken(interpreter), interpreter.platform)
 
 
 def there(name: str, python: str) -> Target:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 from runner.errors import EnvironmentBuildError, StoreError
 from runner.worker.codec import encode
 from runner.worker.environment import discovery, locking, project_lock, pylock, shelf, versions
-from runner.worker.environment.interpreters import Interpreters, same
+from runner.worker.environment.interpreters import Interpreters, same, spoken
 from runner.worker.environment.locking import Taken
 from runner.worker.environment.platforms import Target, there
 from runner.worker.environment.resolving import Wish, resolve
@@ -96,9 +96,9 @@ def _resolver(site: Site, wish: LockWish) -> Interpreter:
 
 
 def _target(site: Site, wish: LockWish, interpreter: Interpreter) -> Target:
-    version = wish.python or interpreter.version
+    version = wish.python or spoken(interpreter)
     asked = site.wanted.python
-    if wish.python is None and asked is not None and not versions.admits(asked, interpreter.version):
+    if wish.python is None and asked is not None and not discovery.fits(asked, interpreter):
         if not versions.is_exact(asked):
             message = f"no Python here is {asked}, so which one the lock is for has to be said"
             raise EnvironmentBuildError(message, hint="name it: `--python-version 3.11`")
@@ -195,7 +195,7 @@ def requested(site: Site) -> EnvironmentSpec:
     if wanted.python is None and wanted.interpreter is None and wanted.lock is None and not site.placement.upgrade:
         default = search(site).default()
         series = None if default is None else project_lock.series_for(site.project, default.platform)
-        if series is not None and default is not None and not versions.admits(series, default.version):
+        if series is not None and default is not None and not discovery.fits(series, default):
             return replace(wanted, python=series, source=project_lock.PROJECT_LOCK)
     return wanted
 

@@ -11,7 +11,7 @@ from typing import Optional
 from runner.errors import EnvironmentBuildError, FormatError
 from runner.worker.codec import decode, encode
 from runner.worker.environment import versions
-from runner.worker.environment.interpreters import describe
+from runner.worker.environment.interpreters import describe, spoken
 from runner.worker.environment.platforms import Target, same_platform
 from runner.worker.environment.site import Site
 from runner.worker.files import Json, canonical
@@ -42,9 +42,9 @@ class ProjectLock:
     data: bytes
 
     def serves(self, python: str, platform: str) -> bool:
-        """Whether it was made for the series of a Python version and for a platform."""
-        series = versions.release_of(self.header.python)[:2]
-        return series == versions.release_of(python)[:2] and same_platform(self.header.platform, platform)
+        """Whether it was made for the series of a Python version ("3.11.7", "3.13.0t") and for a platform."""
+        alike = versions.flavour(self.header.python) == versions.flavour(python)
+        return alike and same_platform(self.header.platform, platform)
 
 
 def all_of(project: Path) -> tuple[ProjectLock, ...]:
@@ -59,7 +59,7 @@ def own_lock(site: Site, interpreter: Interpreter) -> Optional[ProjectLock]:
     """
     found = all_of(site.project)
     for one in found:
-        if one.serves(interpreter.version, interpreter.platform):
+        if one.serves(spoken(interpreter), interpreter.platform):
             _expect_fresh(one, site.wanted)
             return one
     if found:
@@ -78,7 +78,7 @@ def series_for(project: Path, platform: str) -> Optional[str]:
     """Return the Python that the locks of a project name for a platform, the first one's: "3.11"; None for none."""
     for one in all_of(project):
         if same_platform(one.header.platform, platform):
-            return ".".join(map(str, versions.release_of(one.header.python)[:2]))
+            return versions.series_of(one.header.python)
     return None
 
 

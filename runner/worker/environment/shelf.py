@@ -86,16 +86,31 @@ def look(slot: Slot) -> tuple[Optional[Marker], Optional[str]]:
     return marker, fault(slot, marker)
 
 
-def sweep(slot: Slot) -> None:
-    """Remove the environments of a key that no run holds; the key's lock is ours."""
+def sweep(slot: Slot, keep: str = "") -> None:
+    """Remove the environments of a key that no run holds, but for one; the key's lock is ours."""
     for prefix in slot.prefixes():
+        if prefix.name == keep:
+            continue
         lock = held_by(prefix)
         with alone(lock) as free:
             if free:
                 shutil.rmtree(prefix, ignore_errors=True)
-                watched_of(prefix).unlink(missing_ok=True)
-                uses_of(prefix).unlink(missing_ok=True)
-                lock.unlink(missing_ok=True)
+                _remove_beside(prefix)
+    for left in slot.litter():
+        left.unlink(missing_ok=True)
+
+
+def tidy(slot: Slot) -> None:
+    """Remove what killed builds and edited environments have left beside a whole one, unless somebody works here."""
+    with alone(slot.lock) as free:
+        marker = slot.read() if free else None
+        if isinstance(marker, Marker):
+            sweep(slot, keep=marker.directory)
+
+
+def _remove_beside(prefix: Path) -> None:
+    for file in (watched_of(prefix), uses_of(prefix), held_by(prefix)):
+        file.unlink(missing_ok=True)
 
 
 def _build(slot: Slot, order: Order, why: str) -> InstalledEnvironment:
@@ -121,8 +136,7 @@ def _build(slot: Slot, order: Order, why: str) -> InstalledEnvironment:
         slot.write(marker)
     except BaseException:
         shutil.rmtree(prefix, ignore_errors=True)
-        for file in (watched_of(prefix), held_by(prefix)):
-            file.unlink(missing_ok=True)
+        _remove_beside(prefix)
         raise
     return environment
 

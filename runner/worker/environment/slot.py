@@ -72,6 +72,14 @@ class Slot:
         """Return the directories of environments, whole or not."""
         return [path for path in entries(self.root) if path.is_dir()]
 
+    def litter(self) -> "list[Path]":
+        """Return the files of environments that are gone, and of markers that were never moved in."""
+        names = {path.name for path in self.prefixes()}
+        files = [path for path in entries(self.root) if not path.is_dir()]
+        return [
+            path for path in files if path not in (self.lock, self.marker) and path.name.partition(".")[0] not in names
+        ]
+
     def read(self) -> "Marker | str | None":
         """Return the marker, None where there is none, or what is wrong with it."""
         try:

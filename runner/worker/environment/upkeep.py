@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 from runner.worker.environment.mutex import alone, is_free
-from runner.worker.environment.shelf import sweep
+from runner.worker.environment.shelf import sweep, tidy
 from runner.worker.environment.slot import Slot, Use, held_by, size_of, slots, uses
 from runner.worker.environment.soundness import broken, difference
 from runner.worker.facts import InstalledEnvironment
@@ -94,6 +94,8 @@ def prune(
     found = shelved(cache, sizes=True)
     condemned = _condemned(found, unused_for, keep)
     gone = [one for one in condemned if _may_go(one) and (dry_run or _remove(cache, one))]
+    for slot in [] if dry_run else slots(cache):
+        tidy(slot)
     return Pruned(tuple(gone), tuple(one for one in found if one not in gone))
 
 

@@ -1,4 +1,7 @@
-"""Which Python versions a request admits: "3.10", "3.10.13", ">=3.9,<3.12", "==3.10.*", "~=3.9"."""
+"""Which Pythons a request admits: "3.10", "3.10.13", ">=3.9,<3.12", "==3.10.*", "~=3.9", "3.13t", "pypy3.10".
+
+A request that names no implementation means CPython, and none with a `t` a build with the global lock.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,19 @@ Release = tuple[int, ...]
 
 _WHOLE = 3  # numbers of a whole version
 _CLAUSE = re.compile(r"^\s*(===|==|~=|!=|<=|>=|<|>|=)?\s*(\d+(?:\.\d+)*)(\.\*)?((?:a|b|rc)\d+)?(t?)\s*$")
+_IMPLEMENTATION = re.compile(r"^\s*(cpython|pypy|graalpy)[@-]?(?=[\d<>=~!])")
 
 
 def problem(request: str) -> Optional[str]:
     """Return why a request cannot be read, None where it can."""
-    wrong = [clause for clause in request.split(",") if not _CLAUSE.match(clause)]
+    wrong = [clause for clause in _bare(request).split(",") if not _CLAUSE.match(clause)]
     return f"{wrong[0].strip()!r} is no Python version" if wrong else None
 
 
-def admits(request: str, version: str, *, threaded: bool = True) -> bool:
+def admits(request: str, version: str, *, threaded: bool = True, implementation: str = "cpython") -> bool:
     """Whether a version ("3.11.7") fits every clause; ``threaded`` is False for a free-threaded build."""
     release, preview = release_of(version), is_preview(version)
-    if not threaded and not wants_free_threading(request):
+    if implementation != implementation_of(request) or threaded == wants_free_threading(request):
         return False
     if preview and not any(clause.group(4) for clause in _clauses(request)):
         return False
@@ -46,6 +50,24 @@ def wants_free_threading(request: str) -> bool:
     return any(clause.group(5) for clause in _clauses(request))
 
 
+def implementation_of(request: str) -> str:
+    """Return which implementation a request, or a version, is of."""
+    found = _IMPLEMENTATION.match(request)
+    return found[1] if found else "cpython"
+
+
+def flavour(version: str) -> tuple[str, bool, Release]:
+    """Return what decides which wheels fit a version ("3.13.0t"): implementation, free threading, series."""
+    return implementation_of(version), wants_free_threading(version), release_of(version)[:2]
+
+
+def series_of(version: str) -> str:
+    """Return the request that any Python of a version's series answers to: "3.11" for "3.11.7"."""
+    implementation, free, series = flavour(version)
+    name = "" if implementation == "cpython" else implementation
+    return f"{name}{'.'.join(map(str, series))}{'t' * free}"
+
+
 def is_exact(request: str) -> bool:
     """Whether a request names one series or version, and is no range."""
     return all(clause.group(1) in (None, "=", "==", "===") for clause in _clauses(request))
@@ -53,7 +75,7 @@ def is_exact(request: str) -> bool:
 
 def release_of(version: str) -> Release:
     """Return the numbers of a version: (3, 11, 7)."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
+    match = re.match(r"\d+(?:\.\d+)*", _bare(version))
     return _release(match.group()) if match else ()
 
 
@@ -63,7 +85,11 @@ def is_preview(version: str) -> bool:
 
 
 def _clauses(request: str) -> list[re.Match[str]]:
-    return [match for match in map(_CLAUSE.match, request.split(",")) if match]
+    return [match for match in map(_CLAUSE.match, _bare(request).split(",")) if match]
+
+
+def _bare(request: str) -> str:
+    return _IMPLEMENTATION.sub("", request)
 
 
 def _release(text: str) -> Release:

@@ -1,5 +1,6 @@
 """Interpreters: found, told apart, remembered."""
 
+import json
 import os
 import shutil
 import sys
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import EnvironmentBuildError
 from runner.worker.environment import discovery
-from runner.worker.environment.interpreters import Interpreters, same
+from runner.worker.environment.interpreters import Interpreters, same, spoken
 from runner.worker.spec import EnvironmentSpec
 from tests.needs import python
 
@@ -20,6 +22,71 @@ def search(tmp_path: Path, own: "str | None" = None, **environ: str) -> discover
         pytest.fail("uv was asked")
 
     return discovery.Search(interpreters, own, environ, lambda _: None, no_uv, offline=True)
+
+
+def fake(place: Path, version: str, implementation: str = "cpython", abi: str = "") -> Path:
+    """Write an executable that says of itself what an interpreter would."""
+    path = place / "bin" / "python"
+    path.parent.mkdir(parents=True)
+    major, minor = version.split(".")[:2]
+    answer = {
+        "path": str(path),
+        "version": version,
+        "implementation": implementation,
+        "cache_tag": f"{implementation}-{major}{minor}",
+        "abi": abi or f"{implementation}-{major}{minor}-x86_64-linux-gnu",
+        "build": f"main {place.name}",
+        "platform": "linux-x86_64",
+    }
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
+    path.chmod(0o755)
+    return path
+
+
+def found(tmp_path: Path, request: str) -> str:
+    environ = {"PYENV_ROOT": str(tmp_path / "pyenv"), "HOME": str(tmp_path), "UV_PYTHON_DOWNLOADS": "never"}
+    return search(tmp_path, **environ).find(EnvironmentSpec("virtualenv", python=request)).interpreter.path
+
+
+def test_builds_that_answer_to_one_number_are_told_apart(tmp_path: Path) -> None:
+    kept = tmp_path / "pyenv" / "versions"
+    plain, newer = fake(kept / "3.93.1", "3.93.1"), fake(kept / "3.93.10", "3.93.10")
+    preview = fake(kept / "3.93.11rc1", "3.93.11rc1")
+    threads = fake(kept / "3.93.10t", "3.93.10", abi="cpython-393t-x86_64-linux-gnu")
+    pypy = fake(kept / "pypy3.93-7.3.99", "3.93.20", "pypy", "pypy393-pp73-x86_64-linux-gnu")
+    assert found(tmp_path, "3.93") == str(newer)
+    assert found(tmp_path, "3.93.1") == str(plain)
+    assert found(tmp_path, "3.93.11rc1") == str(preview)
+    assert found(tmp_path, "3.93t") == str(threads)
+    assert found(tmp_path, "pypy3.93") == str(pypy)
+    assert found(tmp_path, "pypy>=3.92") == str(pypy)
+    with pytest.raises(
+        EnvironmentBuildError, match=r"Python pypy3\.94 is not on this host; found .*pypy3\.93\.20"
+    ) as caught:
+        found(tmp_path, "pypy3.94")
+    assert caught.value.hint == "install it: `uv python install pypy3.94` or `pyenv install pypy3.94`"
+    told = {spoken(one) for path in (newer, threads, pypy) if (one := Interpreters(tmp_path, {}).identify(path))}
+    assert told == {"3.93.10", "3.93.10t", "pypy3.93.20"}
+
+
+def test_condas_interpreter_is_the_last_resort(tmp_path: Path) -> None:
+    conda = fake(tmp_path / "miniforge3" / "envs" / "old", "3.93.5")
+    listed = fake(tmp_path / "elsewhere", "3.94.0")
+    (tmp_path / ".conda").mkdir()
+    (tmp_path / ".conda" / "environments.txt").write_text(f"{tmp_path / 'gone'}\n{listed.parent.parent}\n")
+    assert found(tmp_path, "3.93") == str(conda)
+    assert found(tmp_path, "3.94") == str(listed)
+    own = fake(tmp_path / "pyenv" / "versions" / "3.93.1", "3.93.1")
+    assert found(tmp_path, "3.93") == str(own)
+
+
+def test_another_build_of_a_version_is_not_the_same(tmp_path: Path) -> None:
+    kept = tmp_path / "pyenv" / "versions"
+    one = Interpreters(tmp_path, {}).identify(fake(kept / "one", "3.93.1"))
+    other = Interpreters(tmp_path, {}).identify(fake(kept / "other", "3.93.1"))
+    assert one is not None
+    assert other is not None
+    assert not same(one, other)
 
 
 def test_a_virtual_environment_is_its_base(tmp_path: Path) -> None:

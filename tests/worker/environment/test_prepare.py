@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from runner.errors import EnvironmentBuildError
 from runner.worker.spec import SpecFile
 from tests.environments.wheels import make_wheel
-from tests.needs import python
+from tests.needs import need, python
 
 from .conftest import Host, module_of
 
@@ -135,6 +136,21 @@ def test_the_python_asked_for_is_the_one_that_runs(host: Host, monkeypatch: pyte
     assert environment.interpreter.version.startswith("3.10.")
     done = subprocess.run([f"{environment.bin}/python", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.split()[1] == environment.interpreter.version
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.12", "3.13", "pypy3.9"])
+def test_each_python_gets_an_environment_that_works(host: Host, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    executable = shutil.which("pypy3") if version.startswith("pypy") else python(version)
+    need("pypy", executable, "there is no PyPy here")
+    monkeypatch.setenv("PATH", f"{Path(executable or '').resolve().parent}:{os.environ['PATH']}")
+    environment = host.prepare("red", python=version)
+    assert environment.interpreter is not None
+    program = "import platform, red, sys; print(platform.python_implementation(), sys.version_info[:2], red.VERSION)"
+    done = subprocess.run([f"{environment.bin}/python", "-c", program], capture_output=True, text=True, check=True)
+    name, series = ("PyPy", version[4:]) if version.startswith("pypy") else ("CPython", version)
+    assert done.stdout.split() == [name, f"({series.split('.')[0]},", f"{series.split('.')[1]})", "1.0"]
+    assert host.prepare("red", python=version).reused
+    subprocess.run([f"{environment.bin}/python", "-m", "pip", "--version"], check=True, capture_output=True)
 
 
 def test_a_python_that_is_not_here_is_named_with_what_to_do(host: Host) -> None:

@@ -40,9 +40,29 @@ def test_free_threaded_builds_only_on_request() -> None:
     assert versions.admits("3.13t", "3.13.0", threaded=False)
     assert not versions.admits("3.13", "3.13.0", threaded=False)
     assert not versions.admits(">=3.9", "3.13.0", threaded=False)
+    assert not versions.admits("3.13t", "3.13.0")
 
 
 def test_a_series_is_ruled_out_by_its_name() -> None:
     assert not versions.may_admit("3.10", "3.11")
     assert not versions.may_admit(">=3.9,<3.12", "3.12.1")
     assert versions.may_admit(">=3.9,<3.12", "3.11")
+
+
+@pytest.mark.parametrize(
+    ("request_", "implementation", "bare"),
+    [("pypy3.10", "pypy", "3.10"), ("pypy@3.10", "pypy", "3.10"), ("cpython3.11", "cpython", "3.11")],
+)
+def test_an_implementation_is_told_apart(request_: str, implementation: str, bare: str) -> None:
+    assert versions.problem(request_) is None
+    assert versions.implementation_of(request_) == implementation
+    assert versions.admits(request_, f"{bare}.4", implementation=implementation)
+    assert not versions.admits(request_, f"{bare}.4", implementation="graalpy")
+    assert versions.admits(bare, f"{bare}.4") is True
+    assert versions.admits(bare, f"{bare}.4", implementation="pypy") is False
+    assert versions.release_of(request_) == versions.release_of(bare)
+
+
+def test_a_series_is_named_as_a_request_would() -> None:
+    assert [versions.series_of(one) for one in ("3.11.7", "3.13.0t", "pypy3.10.14")] == ["3.11", "3.13t", "pypy3.10"]
+    assert versions.flavour("3.13.1t") == versions.flavour("3.13t") != versions.flavour("3.13.1")

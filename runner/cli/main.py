@@ -32,6 +32,8 @@ _COMMANDS = {
     "sign": "runner.cli.sign:sign",
     "export": "runner.cli.share:export",
     "import": "runner.cli.share:import_bundle",
+    "push": "runner.cli.exchange:push",
+    "pull": "runner.cli.exchange:pull",
     "rm": "runner.cli.clean:rm",
     "gc": "runner.cli.clean:gc",
     "check": "runner.cli.check:check",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,9 +64,9 @@ def export_bundle(run: RunDirectory, store: Store, target: Path, *, logs: bool, 
 
 def import_bundle(path: Path, store: Store) -> Taken:
     """Take a run in from a bundle; whatever is wrong with it is raised, and nothing of it is then in the store."""
-    with _unpacking(store) as aside:
+    with unpacking(store) as aside:
         listing = bundle.read(path, lambda listing: refuse_unfit(listing, store), aside)
-        return take_in(listing, aside, store, str(path.absolute()))
+        return take_in(listing, aside.joinpath, store, aside, str(path.absolute()))
 
 
 def refuse_unfit(listing: Listing, store: Store) -> None:
@@ -78,20 +78,20 @@ def refuse_unfit(listing: Listing, store: Store) -> None:
         raise StoreError(message, hint="free some space, or point MLRUN_HOME at a larger disk")
 
 
-def take_in(listing: Listing, aside: Path, store: Store, source: str) -> Taken:
-    """Bring what lies in ``aside`` under its digests into the store: the objects, then the run as one."""
+def take_in(listing: Listing, places: Callable[[str], Path], store: Store, aside: Path, source: str) -> Taken:
+    """Bring a run into the store: its objects, then its directory as one; ``places`` says where the bytes lie."""
     made = RunDirectory(aside / "run" / listing.run)
     for file in listing.files:
-        _place(aside / file.sha256, made.path / file.path)
+        _place(places(file.sha256), made.path / file.path)
     _check(made, listing)
     run = store.directory(listing.run)
     new = not run.path.exists()
     if not new:
         _refuse_another(run, made)
-    _check_objects(made, listing, aside, store)
+    _check_objects(made, listing, places, store)
     with store.writing():
         for each in listing.objects:
-            store.objects.add_file(aside / each.sha256, each.sha256)
+            store.objects.add_file(places(each.sha256), each.sha256)
         store.objects.sync()
         if new:
             write_origin(made, Origin(now(), source, listing.without, tuple(each.sha256 for each in listing.objects)))
@@ -102,7 +102,7 @@ def take_in(listing: Listing, aside: Path, store: Store, source: str) -> Taken:
 
 
 @contextmanager
-def _unpacking(store: Store) -> Iterator[Path]:
+def unpacking(store: Store) -> Iterator[Path]:
     """Give a directory on the store's disk, for as long as the context lasts."""
     aside = store.root / layout.ASIDE / f"import-{secrets.token_hex(8)}"
     layout.make_directory(aside)
@@ -140,12 +140,12 @@ def _check(made: RunDirectory, listing: Listing) -> None:
         raise _refused(f"{absent[0]} is missing")
 
 
-def _check_objects(made: RunDirectory, listing: Listing, aside: Path, store: Store) -> None:
+def _check_objects(made: RunDirectory, listing: Listing, places: Callable[[str], Path], store: Store) -> None:
     """Refuse a run with an object that neither came with it nor is here: it could not be run again."""
     came = {each.sha256 for each in listing.objects}
 
     def read(sha256: str) -> bytes:
-        return (aside / sha256).read_bytes() if sha256 in came else store.objects.read(sha256)
+        return places(sha256).read_bytes() if sha256 in came else store.objects.read(sha256)
 
     for sha256 in _named(made):
         if not _SHA256.fullmatch(sha256):

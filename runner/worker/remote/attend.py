@@ -48,6 +48,7 @@ class _Desk:
             "results": self._results,
             "send": self._send,
             "remove": self._remove,
+            "depot": self._depot,
         }
 
     def serve(self) -> None:
@@ -161,6 +162,11 @@ class _Desk:
         if run.has(Outcome):
             tear_down(run.path)
         self._channel.send("removed", gone=not run.path.exists())
+
+    def _depot(self, frame: Frame) -> None:
+        from runner.worker.remote import depot
+
+        depot.answer(self._channel, frame)
 
     def _send(self, frame: Frame) -> None:
         """Send the items asked for, each from an offset on."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import RunFailedError
-from runner.flow.ask import Ask, Labels
+from runner.flow.ask import Ask, Containing, Labels
 from runner.flow.follow import cancel, refresh, wait
 from runner.flow.rerun import AskAgain, start_again
 from runner.flow.start import Started, start
@@ -81,6 +81,8 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
     why: str = "",
     tags: Mapping[str, str] | None = None,
     isolated: bool = False,
+    docker_args: Mapping[str, str | bool] | None = None,
+    build_image: bool = False,
 ) -> SubmittedRun:
     """Run an entry point of a project, as `mlflow.projects.run` does.
 
@@ -100,9 +102,15 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
         labels=Labels(name=run_name, why=why, tags=dict(tags or {}), experiment=experiment_name),
         storage_dir=None if storage_dir is None else Path(storage_dir),
         argv=("runner.run", os.fspath(uri)),
+        container=Containing(_arguments(docker_args or {}), build_image),
     )
     store = Store.open()
     return _submitted(start(ask, store, _ignore, foreground=False), store, synchronous)
+
+
+def _arguments(given: Mapping[str, str | bool]) -> tuple[str, ...]:
+    """Return arguments for a container engine as `-A` has them: True is a flag, and False none."""
+    return tuple(name if value is True else f"{name}={value}" for name, value in given.items() if value is not False)
 
 
 def rerun(

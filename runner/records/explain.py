@@ -107,8 +107,18 @@ def _packages(first: Record, second: Record) -> Iterator[Difference]:
         yield from _fields(
             "environment",
             ("image", first.environment.image, second.environment.image),
-            ("installed files", _short(first.environment.installed), _short(second.environment.installed)),
+            (
+                "the image itself" if first.environment.container else "installed files",
+                _short(first.environment.installed),
+                _short(second.environment.installed),
+            ),
+            ("container engine", _engine(first), _engine(second)),
         )
+
+
+def _engine(record: Record) -> str | None:
+    container = record.environment.container
+    return None if container is None else container.engine
 
 
 def _overlap(first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:

@@ -344,3 +344,13 @@ def test_a_container_that_lost_its_worker_is_orphaned_and_can_be_ended(
     mlrun("cancel", run).ok()
     assert until(lambda: mlrun.show(run)["run"]["status"] == "killed")
     assert is_gone(mlrun, podman)
+
+
+def test_the_python_api_takes_arguments_as_mlflow_does(project: Project, podman: Podman, tmp_path: Path):
+    import runner
+
+    contain(project, "pwd; tty -s && echo terminal")
+    given = {"workdir": "/tmp", "tty": True, "interactive": False}
+    submitted = runner.run(project.path, docker_args=given)
+    run = Path(os.environ["MLRUN_HOME"]) / "runs" / submitted.run_id
+    assert (run / "stdout.log").read_text().split() == ["/tmp", "terminal"]

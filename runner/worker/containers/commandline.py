@@ -13,6 +13,7 @@ from runner.worker.containers.inside import PROJECT, Mount
 from runner.worker.values import dataclass
 
 LABEL = "org.mlrun.run"  # with the run's id, on every container
+_SUBUID = "/etc/subuid"
 _SELINUX = "/sys/fs/selinux/enforce"
 
 
@@ -69,25 +70,47 @@ def _options(engine: Engine, wanted: Wanted, environ: Mapping[str, str]) -> Iter
         yield ("gpus", *option)
 
 
-def _identity(engine: Engine, environ: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
-    """Have the command run as the user, so that what it writes is theirs."""
-    user, group = os.getuid(), os.getgid()
+def identity(engine: Engine, environ: Mapping[str, str]) -> tuple[int, int]:
+    """Return the user and group that a command has inside, so that outside what it writes is the user's."""
+    own = (os.getuid(), os.getgid())
+    if own[0] == 0 or engine.kind == APPTAINER:
+        return own
     if engine.kind == PODMAN:
-        if user != 0:
-            yield "userns", "--userns", "keep-id"
-        yield "user", "--user", f"{user}:{group}"
-        return
-    if _is_rootless(environ):  # its root is the user
-        user = group = 0
+        return own if _has_others() else (0, 0)
+    return (0, 0) if _is_rootless(environ) else own
+
+
+def _identity(engine: Engine, environ: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    user, group = identity(engine, environ)
     yield "user", "--user", f"{user}:{group}"
-    if user != 0:
+    if engine.kind == PODMAN and user != 0:
+        yield "userns", "--userns", "keep-id"
+    if engine.kind == DOCKER and user != 0:
         for other in sorted(set(os.getgroups()) - {group}):
             yield "group-add", "--group-add", str(other)
 
 
-def _is_rootless(environ: Mapping[str, str]) -> bool:
-    if os.getuid() == 0:
+def _has_others() -> bool:
+    """Whether podman may give this user further user ids: without, an image has no user but root, who is this one."""
+    names = {str(os.getuid()), _name()}
+    try:
+        with open(_SUBUID, encoding="utf-8", errors="replace") as stream:
+            return any(line.partition(":")[0] in names for line in stream)
+    except OSError:
         return False
+
+
+def _name() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return ""
+
+
+def _is_rootless(environ: Mapping[str, str]) -> bool:
+    """Whether docker's engine runs as the user: its root is the user."""
     own = f"/run/user/{os.getuid()}/"
     return environ.get("DOCKER_HOST", "").startswith(f"unix://{own}") or environ.get("DOCKER_CONTEXT") == "rootless"
 

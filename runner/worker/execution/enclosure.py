@@ -126,10 +126,10 @@ def enclose(
     return Enclosure(run, argv, found.entrypoint if prefix is None else (), odd, container)
 
 
-def variables_of(run: RunDirectory, spec: RunSpec) -> Mapping[str, str]:
+def variables_of(run: RunDirectory, spec: RunSpec, found: Container) -> Mapping[str, str]:
     """Return the variables that docker_env sets, and a home and a name for a user whom the image does not know."""
     declared = dict(pair.split("=", 1) for pair in spec.environment.variables if "=" in pair)
-    if os.getuid() == 0:
+    if commandline.identity(engines.of(found.engine, found.program), os.environ)[0] == 0:
         return declared
     home = home_of(run)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -132,7 +132,9 @@ def _install(job: Job, workplace: Workplace, credentials: Mapping[str, str]) -> 
     if installed.container is not None:
         from runner.worker.execution.enclosure import variables_of
 
-        installed = replace(installed, variables={**installed.variables, **variables_of(job.run, job.spec)})
+        installed = replace(
+            installed, variables={**installed.variables, **variables_of(job.run, job.spec, installed.container)}
+        )
     job.run.write(installed)
     return installed
 

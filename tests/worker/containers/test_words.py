@@ -152,10 +152,15 @@ def test_gpus_are_asked_for_in_each_engines_words(kind: str, visible: str, words
         ("docker", 1000, {"DOCKER_HOST": "unix:///run/user/1000/docker.sock"}, {"--user": "0:0"}),
         ("docker", 0, {}, {"--user": "0:1000"}),
         ("podman", 1000, {}, {"--user": "1000:1000", "--userns": "keep-id", "--pid": "private"}),
+        ("podman", 1001, {}, {"--user": "0:0", "--pid": "private"}),
         ("podman", 0, {}, {"--user": "0:1000", "--pid": "private"}),
     ],
 )
-def test_a_command_runs_as_the_user(monkeypatch: pytest.MonkeyPatch, kind: str, uid: int, environ: dict, words: dict):
+def test_a_command_runs_as_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, uid: int, environ: dict, words: dict
+):
+    (tmp_path / "subuid").write_text("surely-nobody:1:1\n1000:100000:65536\n")
+    monkeypatch.setattr(commandline, "_SUBUID", str(tmp_path / "subuid"))
     monkeypatch.setattr(os, "getuid", lambda: uid)
     monkeypatch.setattr(os, "getgid", lambda: 1000)
     monkeypatch.setattr(os, "getgroups", lambda: [27, 1000])

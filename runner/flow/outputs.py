@@ -48,7 +48,7 @@ def bring_out(outputs: Sequence[FileFact], store: Store, run: RunDirectory, targ
             raise MlrunError(message, hint="name another directory with -o, or move that file away")
     for item, goal in goals:
         goal.parent.mkdir(parents=True, exist_ok=True)
-        _write(item, store, run, goal)
+        write(item, store, run, goal)
     return [goal for _, goal in goals]
 
 
@@ -60,7 +60,8 @@ def _goal(target: Path, item: FileFact) -> Path:
     return target / path
 
 
-def _write(item: FileFact, store: Store, run: RunDirectory, goal: Path) -> None:
+def write(item: FileFact, store: Store, run: RunDirectory, goal: Path) -> None:
+    """Make a file of an output's bytes, checked by its digest; IntegrityError where they are kept nowhere."""
     if item.sha256 is not None and store.objects.has(item.sha256):
         store.objects.copy_to(item.sha256, goal, item.mode)
         return

@@ -120,9 +120,21 @@ def find_uv() -> str | None:
 def _resolved(ask: Ask, entry: EntryPoint, source: Source, caller: Path, store: Store) -> Resolved:
     downloads = ask.storage_dir or store.cache / "downloads"
     resolved = resolve(
-        entry, ask.values, caller=caller, project=source.project, downloads=downloads, validate=ask.validate
+        entry,
+        ask.values,
+        caller=caller,
+        project=source.project,
+        downloads=downloads,
+        logged=lambda name, uri: _logged(store, downloads, name, uri),
+        validate=ask.validate,
     )
     return resolved if source.in_place else _relative(resolved)
+
+
+def _logged(store: Store, downloads: Path, name: str, uri: str) -> str:
+    from runner.flow import logged
+
+    return logged.locate(store, downloads, name, uri)
 
 
 def _captured(ask: Ask, entry: EntryPoint, source: Source, store: Store) -> Captured:

@@ -15,6 +15,7 @@ from runner.backends.backend import Backend, Launch
 from runner.backends.warm import dismissed_on_error, expect, warmed
 from runner.environments.installer import configured
 from runner.errors import ProjectError
+from runner.flow import logged
 from runner.flow.ask import Labels, Say
 from runner.flow.containing import copied_variables
 from runner.flow.follow import record_of
@@ -136,6 +137,7 @@ def override(spec: RunSpec, overrides: tuple[tuple[str, str], ...], store: Store
             caller=Path.cwd(),
             project=directory,
             downloads=store.cache / "downloads",
+            logged=lambda name, uri: logged.locate(store, store.cache / "downloads", name, uri),
             validate=validate,
         )
     again = {parameter.name: parameter for parameter in resolved.parameters}

@@ -93,13 +93,14 @@ def resolve(
     caller: Path,
     project: Path,
     downloads: Path,
+    logged: paths.Logged | None = None,
     validate: bool = True,
 ) -> Resolved:
     """Return the parameters of a run: declared ones in their order, then extras in the user's.
 
-    ``caller`` is what relative `path` values refer to, ``project`` what their defaults may refer to as well, and
-    ``downloads`` takes remote ones. ProjectError names all required values that are missing, and all that are wrong;
-    UsageError a name given twice that is no list.
+    ``caller`` is what relative `path` values refer to, ``project`` what their defaults may refer to as well,
+    ``downloads`` takes remote ones, and ``logged`` finds what runs logged (`runs:/ID/PATH`). ProjectError names all
+    required values that are missing, and all that are wrong; UsageError a name given twice that is no list.
     """
     found = {**_from_file(values.file), **_from_words(entry, values.given)}
     _refuse_missing(entry, found)
@@ -113,7 +114,7 @@ def resolve(
     parameters = []
     for parameter in declared:
         if parameter.type == "path":
-            place, parameter = _locate(parameter, caller, project, downloads)  # noqa: PLW2901
+            place, parameter = _locate(parameter, caller, project, downloads, logged)  # noqa: PLW2901
             inputs.append(Input(parameter.name, paths.relative(place, project), parameter.name))
             places[parameter.name] = place
         elif parameter.type == "uri":
@@ -205,10 +206,12 @@ def _faults(declaration: Declaration, parameter: Parameter) -> tuple[str, ...]:
     return ()
 
 
-def _locate(parameter: Parameter, caller: Path, project: Path, downloads: Path) -> tuple[str, Parameter]:
+def _locate(
+    parameter: Parameter, caller: Path, project: Path, downloads: Path, logged: paths.Logged | None
+) -> tuple[str, Parameter]:
     from dataclasses import replace
 
-    place = paths.locate(parameter, caller, project, downloads)
+    place = paths.locate(parameter, caller, project, downloads, logged)
     given = parameter.given
     if isinstance(given, str):
         given = paths.without_userinfo(given)

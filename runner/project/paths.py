@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -10,8 +11,10 @@ from runner.errors import ProjectError
 from runner.project.document import shown
 from runner.worker.spec import Parameter
 
+Logged = Callable[[str, str], str]  # the name of a parameter and `runs:/ID/PATH` -> where that lies on this host
 
-def locate(parameter: Parameter, caller: Path, project: Path, downloads: Path) -> str:
+
+def locate(parameter: Parameter, caller: Path, project: Path, downloads: Path, logged: Logged | None = None) -> str:
     """Return the absolute path of a `path` value; a remote one is downloaded. ProjectError where there is none.
 
     A relative value refers to ``caller``; a default that does not exist there is looked for in ``project``.
@@ -26,6 +29,8 @@ def locate(parameter: Parameter, caller: Path, project: Path, downloads: Path) -
             place = os.path.abspath(root / spelling)  # noqa: PTH100 - `..` is resolved as MLflow does, links are kept
             if os.path.exists(place):  # noqa: PTH110 - False where a name is too long, instead of an error
                 return place
+    if logged is not None and text.startswith("runs:/"):
+        return logged(parameter.name, text)
     if is_remote(text):
         from runner.project.download import download
 

@@ -21,13 +21,19 @@ def new_id() -> str:
         _last = max(time.time_ns() // 1_000_000 * _COUNT, _last + 1)
         milliseconds, count = divmod(_last, _COUNT)
     value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | count << 64 | 0b10 << 62 | secrets.randbits(62)
-    text = f"{value:032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    return with_dashes(f"{value:032x}")
 
 
 def short(identity: str) -> str:
     """Return what people call a run: the last 8 hex digits of its id, which are random."""
     return identity[-8:]
+
+
+def with_dashes(text: str) -> str:
+    """Return 32 hex digits, as MLflow's clients write an id, in the shape of a run's id; any other text as it is."""
+    if len(text) != 32:  # noqa: PLR2004
+        return text
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def is_id(text: str) -> bool:

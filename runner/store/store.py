@@ -15,7 +15,7 @@ from runner.errors import RunNotFoundError, StoreError
 from runner.store import layout, locks
 from runner.store.home import cache as default_cache
 from runner.store.home import home as default_home
-from runner.store.ids import is_id, new_id, short
+from runner.store.ids import is_id, new_id, short, with_dashes
 from runner.store.index import Index
 from runner.store.summary import Summary, of_plan, read
 from runner.worker.facts import Request, SourceFacts
@@ -105,12 +105,13 @@ class Store:
         return run
 
     def find(self, text: str) -> RunDirectory:
-        """Return the run that a name, the end of an id, any unique part of one, or `latest` means.
+        """Return the run that a name, the end of an id, any unique part of one, MLflow's id, or `latest` means.
 
         RunNotFoundError where there is none, or where there are several: it names them.
         """
-        if is_id(text.lower()) and self.directory(text.lower()).path.is_dir():
-            return self.directory(text.lower())
+        for spelled in (text.lower(), with_dashes(text.lower())):
+            if is_id(spelled) and self.directory(spelled).path.is_dir():
+                return self.directory(spelled)
         if text == "latest":
             newest = self.recent(1)
             if not newest:

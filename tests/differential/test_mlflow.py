@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +14,11 @@ from runner.errors import ProjectError, UsageError
 from runner.project.load import find_entry_point, load
 from runner.project.parameters import Values, parse_assignments, resolve
 from runner.worker.command import render, shell_argv
+from tests.clients import ENVIRON, install
 from tests.differential.corpus import CASES, DIFFERENT, SAME
 from tests.needs import need
 
 HERE = Path(__file__).parent
-ENVIRON = dict(os.environ)  # with the real home: uv's download cache is there
-REQUIREMENT = "mlflow>=3.17,<4"
 STUB = """#!{python} -IS
 import json, os, sys
 name = os.path.basename(sys.argv[0])
@@ -44,31 +41,6 @@ class Outcome:
     @property
     def argvs(self):
         return [list(argv) for _, _, argv in self.calls]
-
-
-def install():
-    """Return an interpreter with MLflow, made once per cache directory, and why there is none."""
-    import uv
-
-    root = Path(os.environ.get("MLRUN_TEST_CACHE") or Path(tempfile.gettempdir()) / f"mlrun-tests-{os.getuid()}")
-    target = root / f"mlflow-{sys.version_info.major}.{sys.version_info.minor}"
-    if not (target / "complete").exists():
-        root.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix="mlflow-", dir=root))
-        for argv in (
-            ["venv", "--relocatable", "--python", sys.executable, "--clear", aside],
-            ["pip", "install", "--python", aside, REQUIREMENT],
-        ):
-            done = subprocess.run([uv.find_uv_bin(), *argv], env=ENVIRON, capture_output=True, text=True, check=False)
-            if done.returncode:
-                shutil.rmtree(aside, ignore_errors=True)
-                return None, f"MLflow cannot be installed: {done.stderr.strip()[-300:]}"
-        (aside / "complete").touch()
-        try:
-            aside.rename(target)
-        except OSError:  # another session was first
-            shutil.rmtree(aside, ignore_errors=True)
-    return target / "bin" / "python", ""
 
 
 @pytest.fixture(scope="session")

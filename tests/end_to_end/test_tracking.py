@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.differential.test_mlflow import install
+from tests.clients import install
 from tests.end_to_end.conftest import until
 from tests.needs import need
 

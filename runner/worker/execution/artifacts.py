@@ -60,10 +60,15 @@ def walk(run: RunDirectory) -> Iterator[tuple[str, os.stat_result]]:
     """Return the artifacts of a run and its sub-runs, by their paths in the run directory."""
     yield from _walk(str(run.path), run.artifacts.name)
     for child in _names(run.children):
-        yield from _walk(str(run.path), f"{run.children.name}/{child}/{run.artifacts.name}")
+        place = f"{run.children.name}/{child}"
+        link = os.path.islink(run.path / place)
+        yield from _walk(str(run.path), place if link else f"{place}/{run.artifacts.name}")
 
 
 def _walk(root: str, directory: str) -> Iterator[tuple[str, os.stat_result]]:
+    if os.path.islink(f"{root}/{directory}"):  # put there by hand: what lies behind it may be all the world's data
+        yield directory, os.lstat(f"{root}/{directory}")
+        return
     try:
         with os.scandir(f"{root}/{directory}") as stream:
             entries = sorted(stream, key=lambda entry: entry.name)

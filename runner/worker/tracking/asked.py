@@ -12,6 +12,7 @@ from runner.worker.tracking.refusal import Refused
 from runner.worker.tracking.series import Point, number
 
 _LONGEST_NAME = 250  # characters of the name of a metric, parameter or tag, as MLflow has it
+_MOST_ENTRIES = 100_000  # of one batch; MLflow's own server takes 1,000
 _INTEGERS = 1 << 63
 
 
@@ -125,8 +126,17 @@ def read_query(query: str) -> Mapping[str, Any]:
     return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
 
+def refuse_endless(body: bytes) -> None:
+    """Refuse a batch of more entries than are taken at once, before anything is made of it."""
+    entries = body.count(b'"key"')
+    if entries > _MOST_ENTRIES:
+        message = f"a batch of {entries:,} entries, and at most {_MOST_ENTRIES:,} are taken at once; send it in parts"
+        raise Refused(message)
+
+
 def read_body(body: bytes) -> Mapping[str, Any]:
     """Return the fields of a body, which is a JSON object."""
+    refuse_endless(body)
     try:
         data = json.loads(body or b"{}")
     except (ValueError, RecursionError):

@@ -41,6 +41,19 @@ printf x >children/1/metrics.jsonl
     assert not found.gaps
 
 
+def test_links_are_not_followed(bench):
+    _, found = sealed(
+        bench,
+        """
+cd $MLRUN_RUN_DIR; ln -s / artifacts
+mkdir -p children/1/artifacts; ln -s / children/1/artifacts/root; ln -s / children/2
+""",
+    )
+    assert {fact.path: fact.sha256 for fact in found.files} == {
+        "artifacts": sha256("/"), "children/1/artifacts/root": sha256("/"), "children/2": sha256("/"),
+    }  # fmt: skip
+
+
 def test_the_same_path_in_the_project_is_one_output_or_two(bench):
     _, found = sealed(
         bench,

@@ -40,6 +40,30 @@ def test_metrics_are_lines_of_the_file_that_the_record_reads(served):
     assert metrics(served.data()) == {"größe/a b": 7.0}
 
 
+NAMES = [
+    "größe/a b", "../../x", "/etc/passwd", "a\nb", "tab\t", "quote\"'`", "\\", "😀/🎉", "שלום", "e\u0301", "\u2028",
+    "\ud800", "\x00", " ", "null", "n" * 250, "%s%n{}", "a.b:c@d=e",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_any_script_and_with_slashes_come_back(served, name):
+    served.post("runs/log-metric", run_id=served.id, key=name, value=1)
+    served.post("runs/log-parameter", run_id=served.id, key=name, value=name)
+    served.post("runs/set-tag", run_id=served.id, key=name, value=name)
+    run = served.data()
+    assert metrics(run) == {name: 1.0}
+    assert pairs(run["data"]["params"]) == {name: name}
+    assert pairs(run["data"]["tags"])[name] == name
+    from runner.records.metrics import read_metrics
+    from runner.records.tracking import read_tracking
+
+    assert [series.name for series in read_metrics(served.run.metrics)[0].series] == [name]
+    tracking, gaps = read_tracking(served.run)
+    assert (tracking.params, tracking.tags[name], gaps) == ({name: name}, name, ())
+    assert {path.name for path in served.run.path.iterdir()} >= {"metrics.jsonl", "tracking.jsonl"}
+
+
 def test_the_last_value_is_that_of_the_highest_step_and_history_has_all(served):
     for value, step in ((1, 5), (2, 9), (3, 7)):
         served.post("runs/log-metric", run_id=served.id, key="m", value=value, timestamp=1, step=step)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from runner.worker.facts import Outcome, Start
 from runner.worker.rundir import RunDirectory
 from runner.worker.tracking.endpoint import Endpoint
-from tests.needs import python
+from tests.needs import need, python
 from tests.worker.runs import until
 from tests.worker.tracking.conftest import lines
 
@@ -200,6 +202,62 @@ def test_cancelling_a_run_that_logs_ends_the_server(bench):
     assert worker.wait(20) == 0
     assert run.find(Outcome).status == "killed"
     assert servers(run) == []
+
+
+STRANGER = """
+import base64, glob, json, os, sys, urllib.error, urllib.request
+uri, run, child = sys.argv[1:]
+def ask(**headers):
+    fields = json.dumps({"run_id": "x", "key": "stranger", "value": 1}).encode()
+    request = urllib.request.Request(uri + "/api/2.0/mlflow/runs/log-metric", fields, headers)
+    try:
+        return urllib.request.urlopen(request, timeout=20).status
+    except urllib.error.HTTPError as error:
+        return error.code
+def opens(path):
+    try:
+        return bool(open(path, "rb").read(1))
+    except OSError:
+        return False
+basic = "Basic " + base64.b64encode(b"mlrun:guess").decode()
+answers = [ask(), ask(Authorization="Bearer guess"), ask(Authorization=basic)]
+def words(process):
+    try:
+        return open(process + "/cmdline", "rb").read()
+    except OSError:
+        return b""
+pids = [p for p in glob.glob("/proc/[0-9]*") if run.encode() in words(p) and p != f"/proc/{os.getpid()}"]
+secret = [f"/proc/{child}/environ", *(f"{p}/{name}" for p in pids for name in ("environ", "mem", "fd/0", "fd/3"))]
+print(json.dumps([os.getuid(), answers, len(pids), [p for p in secret if opens(p)], os.access(run, os.R_OK | os.X_OK)]))
+"""
+
+
+def test_another_user_of_the_machine_is_refused_and_finds_no_token(bench):
+    need("root", os.getuid() == 0 and shutil.which("setpriv"), "only root can be another user")
+    text = """
+import time
+log("mine", 1)
+open("ready", "w").write(os.environ["MLFLOW_TRACKING_URI"] + " " + str(os.getpid()))
+while not os.path.exists("go"):
+    time.sleep(0.01)
+log("mine", 2)
+"""
+    run = bench.prepared(command(bench, text))
+    run.path.chmod(0o700)
+    worker = bench.start(run)
+    until(lambda: len(run.metrics.read_text().splitlines()) == 1 if run.metrics.exists() else False, 30)
+    ready = bench.project / "ready"
+    until(lambda: ready.exists() and ready.read_text())
+    uri, child = ready.read_text().split()
+    stranger = ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups", "/usr/bin/python3", "-c", STRANGER]
+    said = subprocess.run([*stranger, uri, str(run.path), child], capture_output=True, text=True, check=False, cwd="/")
+    (bench.project / "go").touch()
+    assert worker.wait(60) == 0
+    assert said.returncode == 0, said.stderr
+    user, answers, processes, opened, enters = json.loads(said.stdout)
+    assert (user, answers, opened, enters) == (65533, [401, 401, 401], [], False)
+    assert processes >= 2  # the worker and its server were looked at
+    assert [each["name"] for each in lines(run.metrics)] == ["mine", "mine"]
 
 
 def test_an_old_python_serves_too(bench, monkeypatch):

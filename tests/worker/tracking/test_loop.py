@@ -149,6 +149,17 @@ def test_a_batch_of_a_million_keys_is_refused_while_it_comes(served):
     assert served.memory() - before < 10 << 20
 
 
+def test_a_batch_of_a_million_keys_that_fits_is_refused_before_anything_is_made_of_it(served):
+    body = b'{"params":[' + b",".join(b'{"key":"%06d","value":"v"}' % number for number in range(1_000_000)) + b"]}"
+    assert len(body) < wire.LONGEST_BODY
+    before = served.memory()
+    status, data = served.ask("POST", "runs/log-batch", body)
+    assert (status, data["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "1,000,000 entries" in data["message"]
+    assert served.memory() - before < 10 << 20
+    assert not served.run.tracking.exists()
+
+
 def test_a_batch_of_a_hundred_thousand_keys_is_taken(served):
     params = [{"key": f"{number:07}", "value": "v"} for number in range(100_000)]
     assert served.post("runs/log-batch", run_id=served.id, params=params) == {}

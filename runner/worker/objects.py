@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from io import FileIO
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import IntegrityError, StoreError
-from runner.worker.hashing import AnyPath, open_regular
+from runner.worker.hashing import AnyPath, open_regular, sha256_of_file
 
 _CHUNK = 1 << 20
 _ASIDE = "tmp"
@@ -68,6 +69,31 @@ class Objects:
                 return self.add(block)
             origin.seek(0)
             return self._add_stream(origin)
+
+    def adopt(self, source: AnyPath, status: os.stat_result) -> str:
+        """Have a file's bytes in the store under both names, without a copy where that can be; return their digest.
+
+        The file becomes read-only, and as young as an object that was just added. It has to be one that nobody else
+        writes to: ``status`` is its lstat. Errors are those of ``add_file``.
+        """
+        if status.st_nlink != 1 or status.st_uid != os.geteuid():
+            return self.add_file(source)
+        sha256 = sha256_of_file(source)
+        if self._is_kept(sha256, status.st_size):
+            return sha256
+        target = self._name(sha256)
+        try:
+            os.chmod(source, stat.S_IMODE(status.st_mode) & 0o555 | stat.S_IRUSR)
+            os.utime(source)
+            try:
+                os.link(source, target)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.link(source, target)
+        except OSError:  # another file system, or one without hard links; damage, or another run's, in its place
+            return self.add_file(source)
+        self._unsynced.append(target)
+        return sha256
 
     def sync(self) -> None:
         """Return when everything that was added has reached the disk; the next to name it may rely on it."""

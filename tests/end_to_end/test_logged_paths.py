@@ -65,7 +65,8 @@ def test_equal_bytes_are_an_equal_run_and_their_maker_is_named(mlrun, project, m
 
 def test_the_bytes_are_those_of_the_run_whatever_became_of_its_directory(mlrun, project, made):
     directory = Path(os.environ["MLRUN_HOME"]) / "runs" / made / "artifacts"
-    (directory / "m" / "a").write_text("changed")
+    (directory / "m" / "a").unlink()
+    (directory / "m" / "a").write_text("another")
     shutil.rmtree(directory / "m" / "sub")
     assert used(mlrun, project, "runs:/maker/m")[1] == "onetwo"
 

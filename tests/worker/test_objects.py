@@ -144,3 +144,56 @@ def test_clone_or_copy(tmp_path: Path) -> None:
     clone_or_copy(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == b"x" * 100_000
     assert (tmp_path / "b").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_file_that_is_adopted_is_the_object_itself_and_read_only(objects: Objects, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"model")
+    source.chmod(0o750)
+    os.utime(source, (1, 1))
+    sha256 = objects.adopt(source, source.lstat())
+    assert sha256 == sha256_of(b"model")
+    assert source.samefile(objects.path(sha256))
+    assert source.stat().st_mode & 0o777 == 0o550
+    assert source.stat().st_mtime > 1  # garbage is told by its age
+    assert objects.read(sha256) == b"model"
+    objects.sync()
+    again = tmp_path / "again"
+    again.write_bytes(b"model")
+    assert objects.adopt(again, again.lstat()) == sha256
+    source.unlink()
+    again.write_bytes(b"another")
+    assert objects.read(sha256) == b"model"
+
+
+def test_a_file_that_has_another_name_is_copied(objects: Objects, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"shared")
+    (tmp_path / "name").hardlink_to(source)
+    sha256 = objects.adopt(source, source.lstat())
+    source.write_bytes(b"changed")
+    assert objects.read(sha256) == b"shared"
+
+
+def test_an_object_that_was_cut_short_is_made_whole_by_what_is_adopted(objects: Objects, tmp_path: Path) -> None:
+    sha256 = objects.add(b"whole")
+    objects.path(sha256).chmod(0o600)
+    objects.path(sha256).write_bytes(b"wh")
+    source = tmp_path / "source"
+    source.write_bytes(b"whole")
+    assert objects.adopt(source, source.lstat()) == sha256
+    assert objects.read(sha256) == b"whole"
+
+
+def test_a_file_of_another_file_system_is_copied(tmp_path: Path) -> None:
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system here")
+    objects = Objects(tmp_path / "objects")
+    source = elsewhere / f"mlrun-test-{os.getpid()}"
+    try:
+        source.write_bytes(b"far")
+        sha256 = objects.adopt(source, source.lstat())
+    finally:
+        source.unlink()
+    assert objects.read(sha256) == b"far"

@@ -24,6 +24,8 @@ _OTHER = "artifacts.logged"  # where the project has a file of its own at an art
 def seal(run: RunDirectory, others: Files, objects: Objects) -> Files:
     """Return a run's outputs with its artifacts among them; their bytes are in the store, however many there are.
 
+    They share them with the store, where the file system has hard links, and are read-only from now on.
+
     Their paths are relative to the run directory. No path comes twice: one that the project wrote too is one output
     where the bytes are the same, else the artifact's goes by another name.
     """
@@ -97,7 +99,7 @@ def _sealed(blank: FileFact, root: Path, status: os.stat_result, objects: Object
     try:
         if stat.S_ISLNK(status.st_mode):
             return replace(blank, sha256=objects.add(os.fsencode(os.readlink(place))), stored=True)
-        return replace(blank, sha256=objects.add_file(place), stored=True)
+        return replace(blank, sha256=objects.adopt(place, status), stored=True)
     except StoreError as error:
         gaps.append(Gap("outputs", f"the artifact {blank.path} is not stored: {error.message}"))
     except OSError as error:

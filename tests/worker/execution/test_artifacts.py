@@ -82,7 +82,8 @@ def test_more_artifacts_than_a_directory_is_looked_through_for_are_all_kept(benc
 
 def test_they_are_brought_out_by_the_name_they_were_logged_by(bench, tmp_path):
     run, _ = sealed(bench, "mkdir -p $MLRUN_RUN_DIR/artifacts/m; printf a >$MLRUN_RUN_DIR/artifacts/m/a; printf b >b")
-    (run.artifacts / "m" / "a").write_text("changed later")
+    (run.artifacts / "m" / "a").unlink()
+    (run.artifacts / "m" / "a").write_text("another in its place")
     store = Store.open(bench.root, bench.cache)
     for name in ("m", "m/a", "artifacts/m/a"):
         assert [fact.path for fact in outputs_of(run, name)] == ["artifacts/m/a"]

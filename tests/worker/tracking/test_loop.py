@@ -156,7 +156,7 @@ def test_a_batch_of_a_million_keys_that_fits_is_refused_before_anything_is_made_
     status, data = served.ask("POST", "runs/log-batch", body)
     assert (status, data["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "1,000,000 entries" in data["message"]
-    assert served.memory() - before < 10 << 20
+    assert served.memory() - before < 100 << 20  # the body itself; its entries would be four times that
     assert not served.run.tracking.exists()
 
 

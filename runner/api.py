@@ -78,6 +78,8 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
     synchronous: bool = True,
     run_name: str = "",
     experiment_name: str | None = None,
+    experiment_id: str | None = None,
+    tracking_uri: str | None = None,
     why: str = "",
     tags: Mapping[str, str] | None = None,
     isolated: bool = False,
@@ -88,9 +90,13 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
 
     Parameter values become text through ``str``; a sequence is a `list` parameter. The command's output goes to the
     run's logs. With ``synchronous``, returns when the run has ended; RunFailedError is raised where it did not succeed.
+    ``tracking_uri`` is a team's MLflow server, where the run appears too (MLFLOW_TRACKING_URI where left out).
     Raises another MlrunError, and leaves no run behind, where the project, a value or the source is wrong.
     """
+    from runner.publishing.destination import destination
+
     given = tuple(pair for name, value in (parameters or {}).items() for pair in _texts(name, value))
+    where = destination(tracking_uri, experiment_name, experiment_id)
     ask = Ask(
         uri=os.fspath(uri),
         entry_point=entry_point,
@@ -99,7 +105,14 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
         env_manager=env_manager,
         backend=backend,
         isolated=isolated,
-        labels=Labels(name=run_name, why=why, tags=dict(tags or {}), experiment=experiment_name),
+        labels=Labels(
+            name=run_name,
+            why=why,
+            tags=dict(tags or {}),
+            experiment=where.experiment,
+            experiment_id=where.experiment_id,
+            tracking_uri=where.tracking_uri,
+        ),
         storage_dir=None if storage_dir is None else Path(storage_dir),
         argv=("runner.run", os.fspath(uri)),
         container=Containing(_arguments(docker_args or {}), build_image),

@@ -10,6 +10,7 @@ MlrunError                 exit 125: a failure of mlrun's own
 ├── RunNotFoundError       no run, or several, answer to an id
 ├── BackendError           a host or a launcher refuses
 ├── RunFailedError         a run that was waited for did not succeed (Python API)
+├── PublishError           a team's MLflow server cannot be reached, or refuses
 └── IntegrityError         bytes are not what their digest says
 """
 
@@ -64,6 +65,10 @@ class BackendError(MlrunError):
 
 class RunFailedError(MlrunError):
     """A run that was waited for did not succeed."""
+
+
+class PublishError(MlrunError):
+    """A team's MLflow server cannot be reached, or refuses."""
 
 
 class IntegrityError(MlrunError):

@@ -34,6 +34,7 @@ _COMMANDS = {
     "import": "runner.cli.share:import_bundle",
     "push": "runner.cli.exchange:push",
     "pull": "runner.cli.exchange:pull",
+    "publish": "runner.cli.publish:publish",
     "rm": "runner.cli.clean:rm",
     "gc": "runner.cli.clean:gc",
     "check": "runner.cli.check:check",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,11 @@ def launching(function: F) -> F:
         click.option("--keep-work", is_flag=True, help="Keep the fresh directory after success."),
         click.option(
             "--no-validate", is_flag=True, help="Take parameter values as they are, whatever their declared type."
+        ),
+        click.option(
+            "--tracking-uri",
+            metavar="URI",
+            help="The team's MLflow server, where the run appears too; MLFLOW_TRACKING_URI if left out.",
         ),
         click.option("--run-name", default="", metavar="NAME", help="A name to find the run by."),
         click.option(
@@ -112,6 +118,18 @@ def upgradable(function: F) -> F:
     ):
         function = decorator(function)
     return function
+
+
+def going_to(uri: str | None, experiment: str | None = None, experiment_id: str | None = None) -> dict[str, Any]:
+    """Return the labels that say at which server a run appears too; UsageError where ``uri`` names none."""
+    if uri is None and not any(name.startswith("MLFLOW_") for name in os.environ):
+        return {"experiment": experiment, "experiment_id": experiment_id}  # a warm run imports little
+    from dataclasses import fields
+
+    from runner.publishing.destination import destination
+
+    where = destination(uri, experiment, experiment_id)
+    return {item.name: getattr(where, item.name) for item in fields(where)}
 
 
 def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.options import assignment, common, launching, run_argument
+from runner.cli.options import assignment, common, going_to, launching, run_argument
 from runner.cli.run import refuse_what_is_to_come
 from runner.cli.session import Session, printable
 
@@ -129,7 +129,7 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         backend=chosen.backend,
         backend_config=chosen.config,
         fetch=not options["no_fetch"],
-        labels=Labels(name=options["run_name"], why=options["why"]),
+        labels=Labels(name=options["run_name"], why=options["why"], **going_to(options["tracking_uri"])),
         keep_work=options["keep_work"],
         trace=not options["no_trace"],
         argv=tuple(sys.argv),

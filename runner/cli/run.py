@@ -14,6 +14,7 @@ from runner.cli.options import (
     common,
     complete_entry_points,
     complete_parameters,
+    going_to,
     launching,
     tag_assignment,
     upgradable,
@@ -129,7 +130,7 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         name=_run_name(options["run_name"]),
         why=options["why"],
         tags=dict(options["tags"]),
-        experiment=options["experiment_name"] or options["experiment_id"],
+        **going_to(options["tracking_uri"], options["experiment_name"], options["experiment_id"]),
     )
     return Ask(
         uri=options["uri"],

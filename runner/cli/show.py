@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from runner.cli.options import common, run_argument
 from runner.cli.session import Session, printable
 from runner.cli.sub_runs import sub_run_rows
 from runner.cli.when import ago, amount, duration
+
+if TYPE_CHECKING:
+    from runner.worker.rundir import RunDirectory
 
 _MOST = 8  # files of one kind, before the rest is counted
 _COLORS = {"succeeded": "green", "failed": "red", "killed": "yellow", "lost": "red"}
@@ -48,7 +51,22 @@ def show(session: Session, run_id: str) -> None:
         click.echo(click.style(f"{label:12}", bold=True) + click.style(printable(text), fg=color))
     if found[1] is not None and found[1].remark:
         session.say(f"note: {found[1].remark}")
+    for label, text in _published(run):
+        click.echo(click.style(f"{label:12}", bold=True) + printable(text))
     session.detail(f"the files are in {run.path}")
+
+
+def _published(run: RunDirectory) -> Iterator[Line]:
+    """Yield the addresses of the run's pages at MLflow servers, and what is not there."""
+    if not run.published.exists():
+        return
+    from runner.cli.publish import page
+    from runner.publishing.published import every
+
+    for index, each in enumerate(every(run)):
+        note = "" if each.complete else "  (not all of it)"
+        yield "published" if index == 0 else "", page(each) + note
+        yield from (("", f"not there: {refused.what}: {refused.reason}") for refused in each.refused)
 
 
 def lines(record: Any) -> Iterator[Line]:

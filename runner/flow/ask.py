@@ -21,6 +21,8 @@ class Labels:
     why: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
+    experiment_id: str | None = None
+    tracking_uri: str | None = None  # of a team's MLflow server
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from runner.backends import registry
 from runner.backends.backend import Backend, Sink, Ticket
@@ -12,11 +13,14 @@ from runner.flow import away
 from runner.records.finish import finish
 from runner.store import settings
 from runner.store.store import Store
-from runner.worker.facts import Outcome
+from runner.worker.facts import Outcome, Request
 from runner.worker.files import Json
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look
 from runner.worker.values import dataclass
+
+if TYPE_CHECKING:
+    from runner.publishing.live import Live
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,28 @@ def wait(run: RunDirectory, store: Store, sink: Sink) -> Ended:
 
 
 def see_off(backend: Backend, ticket: Ticket, run: RunDirectory, store: Store, sink: Sink) -> Ended:
-    """As ``wait``, with the backend that launched the run."""
-    code = backend.follow(ticket, sink)
-    if not run.has(Outcome):
-        backend.collect(ticket, run)
-    record = finish(run, store)
-    return Ended(run, code, record, _signed(run))
+    """As ``wait``, with the backend that launched the run. A run for a team's server is forwarded there meanwhile."""
+    live = _forwarded(run)
+    try:
+        code = backend.follow(ticket, sink)
+        if not run.has(Outcome):
+            backend.collect(ticket, run)
+        record = finish(run, store)
+    except BaseException:
+        if live is not None:
+            live.leave()
+        raise
+    remarks = (_signed(run), "" if live is None else live.finish(record))
+    return Ended(run, code, record, "; ".join(filter(None, remarks)))
+
+
+def _forwarded(run: RunDirectory) -> Live | None:
+    uri = run.read(Request).tracking_uri
+    if uri is None:
+        return None
+    from runner.publishing.live import Live  # few have a server, and a warm run imports little
+
+    return Live(run, uri)
 
 
 def cancel(run: RunDirectory, signal: str = "TERM") -> None:

@@ -95,6 +95,8 @@ def request_for(
         why=clean_text(labels.why),
         tags={name: clean_text(value) for name, value in labels.tags.items()},
         experiment=labels.experiment,
+        experiment_id=labels.experiment_id,
+        tracking_uri=labels.tracking_uri,
         backend=backend,
         submitted_from=socket.gethostname(),
         submitter=myself(),

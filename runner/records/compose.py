@@ -81,7 +81,7 @@ def _run(run: RunDirectory, facts: Evidence, state: State) -> Run:
         started=None if start is None else start.at,
         ended=None if outcome is None else outcome.at,
         duration=None if usage is None else usage.wall,
-        experiment=facts.request.experiment,
+        experiment=facts.request.experiment or facts.request.experiment_id,
     )
 
 

@@ -22,8 +22,8 @@ _LATER = frozenset({"notes.jsonl", "cancel.json"})  # what may come, or grow, wh
 
 def names(run: RunDirectory) -> Iterator[str]:
     """Yield the files that a record seals, relative to the run directory, sorted; links are not followed."""
-    own = {run.record, run.seal, run.contents, run.signatures, run.imported, run.work, run.scratch, run.secrets}
-    left_out = {path.name for path in own} | _LATER
+    later = {run.record, run.seal, run.contents, run.signatures, run.imported, run.published}
+    left_out = {path.name for path in (*later, run.work, run.scratch, run.secrets)} | _LATER
     with os.scandir(run.path) as entries:
         top = sorted((entry for entry in entries if entry.name not in left_out and entry.name[0] != "."), key=_name)
     for entry in top:

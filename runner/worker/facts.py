@@ -56,6 +56,8 @@ class Request:
     why: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     experiment: Optional[str] = None
+    experiment_id: Optional[str] = None
+    tracking_uri: Optional[str] = None  # of the team's MLflow server that it is forwarded to; without userinfo
     backend: str = "local"
     submitted_from: str = ""  # host name
     submitter: Optional[Identity] = None  # the process that makes and launches the run

@@ -118,6 +118,11 @@ class RunDirectory:
         return self.path / "artifacts"
 
     @property
+    def published(self) -> Path:
+        """What of the run is at MLflow servers: it grows after the record is sealed."""
+        return self.path / "published"
+
+    @property
     def work(self) -> Path:
         """The fresh directory of a run that is not in place."""
         return self.path / "work"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from runner.errors import FormatError
+from runner.publishing.published import Published
 from runner.records import schemas
 from runner.records.model import Record
 from runner.records.notes import Note
@@ -24,7 +25,7 @@ from runner.worker.spec import RunSpec
 from tests.records.samples import a_digest, a_gap, a_record, an_output
 from tests.records.strategies import damaged, values
 
-KINDS = {"conda-lock": CondaLock, "record": Record, "run-spec": RunSpec, "note": Note}
+KINDS = {"conda-lock": CondaLock, "record": Record, "run-spec": RunSpec, "note": Note, "published": Published}
 VALIDATORS = {name: Draft202012Validator(schemas.load(name)) for name in KINDS}
 QUICK = settings(
     max_examples=120,

@@ -1,0 +1,1 @@
+"""Brings runs to a team's own MLflow server, from the files of their directories."""

@@ -1,0 +1,218 @@
+"""Runs at a team's own server: a real `mlflow server`, and servers that are down, slow, or refuse."""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.differential.test_mlflow import install
+from tests.end_to_end.conftest import until
+from tests.needs import need
+from tests.publishing.servers import Small
+
+CLIENT = """\
+import os, sys, time
+import mlflow
+with mlflow.start_run(run_name="renamed"):
+    mlflow.log_param("beta", 2)
+    mlflow.set_tag("a/b", "ü")
+    for step in range(2500):
+        mlflow.log_metric("loss", 1 / (step + 1), step=step, synchronous=False)
+    mlflow.flush_async_logging()
+    mlflow.log_metric("bad", float("nan"))
+    mlflow.log_text("hi", "d/ü t.txt")
+    with mlflow.start_run(nested=True, run_name="kid"):
+        mlflow.log_metric("score", 1)
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.05)
+"""
+METRIC = """entry_points:
+  main:
+    command: |
+      echo '{{"name": "loss", "value": 0.5}}' >> $MLRUN_METRICS
+"""
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory):
+    """The address of a real server with a database, and the directory of an interpreter that has the client."""
+    python, reason = install()
+    need("mlflow", python, reason)
+    root = tmp_path_factory.mktemp("team")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    argv = [python.with_name("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    argv += ["--backend-store-uri", f"sqlite:///{root}/db.sqlite", "--artifacts-destination", root / "artifacts"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "MLRUN_"))}
+    clean |= {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    with (root / "log").open("wb") as log:
+        server = subprocess.Popen(argv, cwd=root, env=clean, stdout=log, stderr=log, start_new_session=True)
+    try:
+        until(lambda: server.poll() is not None or _up(port), 120)
+        assert server.poll() is None, (root / "log").read_text()
+        yield f"http://127.0.0.1:{port}", python.parent
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
+
+
+def _up(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def ask(uri, path, **body):
+    url = f"{uri}/api/2.0/mlflow/{path}"
+    data = json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def runs_in(uri, experiment):
+    found = ask(uri, "experiments/search", max_results=100, filter=f"name = '{experiment}'").get("experiments")
+    if not found:
+        return []
+    runs = ask(uri, "runs/search", experiment_ids=[found[0]["experiment_id"]]).get("runs", [])
+    return [{**run, "data": {k: {i["key"]: i["value"] for i in v} for k, v in run["data"].items()}} for run in runs]
+
+
+def history(uri, run, name):
+    url = f"{uri}/api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key={name}"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return [(point["step"], point["value"]) for point in json.loads(answer.read())["metrics"]]
+
+
+def test_a_run_appears_at_the_teams_server_while_it_goes_on(team, mlrun, project, tmp_path):
+    uri, client = team
+    project.write("MLproject", 'entry_points: {main: {parameters: {gate: string, alpha: {default: "0.50"}}, '
+                  'command: "python train.py {gate} # {alpha}"}}')  # fmt: skip
+    project.write("train.py", CLIENT)
+    commit = project.commit()
+    env = {"PATH": f"{client}:{os.environ['PATH']}", "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    gate = tmp_path / "gate"
+    argv = ("--env-manager", "local", "-P", f"gate={gate}", "--experiment-name", "live", "-m", "why")
+    going = mlrun.popen("run", project.path, *argv, **env)
+    try:
+        there = until(
+            lambda: next((run for run in runs_in(uri, "live") if "bad" in run["data"].get("metrics", {})), 0), 120
+        )
+        assert there["info"]["status"] == "RUNNING"
+    finally:
+        gate.touch()
+        _, err = going.communicate(timeout=120)
+    assert going.returncode == 0, err
+    assert b"warning" not in err
+    by = {run["info"]["run_name"]: run for run in runs_in(uri, "live")}
+    assert set(by) == {"renamed", "kid"}
+    run = by["renamed"]
+    run_id = run["info"]["run_id"]
+    assert run["info"]["status"] == by["kid"]["info"]["status"] == "FINISHED"
+    assert run["data"]["params"] == {"gate": str(gate), "alpha": "0.50", "beta": "2"}
+    wanted = {
+        "mlflow.source.type": "PROJECT", "mlflow.source.git.commit": commit, "mlflow.project.entryPoint": "main",
+        "mlflow.source.name": f"file://{project.path}", "mlflow.project.env": "local", "mlflow.note.content": "why",
+        "a/b": "ü", "mlrun.run_id": mlrun.show()["run"]["id"],
+    }  # fmt: skip
+    assert {name: run["data"]["tags"].get(name) for name in wanted} == wanted
+    assert by["kid"]["data"]["tags"]["mlflow.parentRunId"] == run_id
+    points = [(step, 1 / (step + 1)) for step in range(2500)]
+    assert sorted(history(uri, run_id, "loss")) == points
+    with urllib.request.urlopen(f"{uri}/get-artifact?path=d/%C3%BC%20t.txt&run_id={run_id}", timeout=60) as answer:
+        assert answer.read() == b"hi"
+    assert f"{uri}/#/experiments/{run['info']['experiment_id']}/runs/{run_id}" in mlrun("show", "latest").ok().out
+    # What may have come there, and was not noted here, is sent again and is there once.
+    for path in mlrun.directory().glob("published/*/*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "metrics": 0, "tracking": 0, "complete": False}))
+    mlrun("publish", "latest", **env).ok()
+    assert sorted(history(uri, run_id, "loss")) == points
+    assert len(runs_in(uri, "live")) == 2
+
+
+def test_what_a_server_missed_follows(team, mlrun, project):
+    uri, _ = team
+    with socket.socket() as nobody:  # bound, and not listening: a server that is down
+        nobody.bind(("127.0.0.1", 0))
+        down = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        project.write("MLproject", METRIC + "      exit 3\n")
+        said = mlrun("run", project.path, "--env-manager", "local", "--tracking-uri", down, "--experiment-name", "late")
+    assert said.code == 3
+    assert f"warning: not all of the run is at its server: the MLflow server {down} does not answer" in said.err
+    assert "`mlrun publish " in said.err
+    refused = mlrun("publish", "latest")
+    assert refused.code == 125
+    assert "does not answer" in refused.err
+    done = mlrun("publish", "latest", "--tracking-uri", uri, "--json").ok().json["published"][0]
+    (run,) = runs_in(uri, "late")
+    assert run["info"]["status"] == "FAILED"
+    assert run["data"]["metrics"] == {"loss": 0.5}
+    assert done["run_id"] == run["info"]["run_id"]
+    assert done["complete"]
+    assert mlrun("verify", "latest").code == 0  # what is said of servers is no part of what the record seals
+
+
+def test_a_detached_run_is_forwarded_by_who_waits_for_it(mlrun, project):
+    with Small() as small:
+        project.write("MLproject", METRIC)
+        argv = ("--env-manager", "local", "--detach", "--experiment-id", "0")
+        identity = mlrun("run", project.path, *argv, MLFLOW_TRACKING_URI=small.uri).ok().out.strip()
+        assert small.runs == {}
+        mlrun("wait", identity).ok()  # the run knows its server; the variable is not needed any more
+        (there,) = small.runs.values()
+        assert there["metrics"] == [("loss", 0, 0.5)]
+        assert there["status"] == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("mood", "why"), [("broken", "answers 500"), ("closed", "refuses who asks: 401"), ("silent", "")]
+)
+def test_a_server_that_misbehaves_harms_no_run(mlrun, project, mood, why):
+    with Small() as small:
+        small.mood = mood
+        said = mlrun("run", project.path, "--env-manager", "local", MLFLOW_TRACKING_URI=small.uri).ok()
+        assert said.out == "hello\n"
+        assert "warning: not all of the run is at its server" in said.err
+        assert why in said.err
+        assert mlrun.show()["run"]["status"] == "succeeded"
+        if mood == "closed":
+            refused = mlrun("publish", "latest")
+            assert refused.code == 125
+            assert "hint: set MLFLOW_TRACKING_USERNAME" in refused.err
+        small.mood = "well"
+        mlrun("publish", "latest").ok()
+        assert next(iter(small.runs.values()))["status"] == "FINISHED"
+
+
+def test_credentials_are_used_and_never_kept(mlrun, project, home):
+    with Small() as small:
+        with_user = small.uri.replace("http://", "http://ada:s3cr%40t@")
+        said = mlrun("run", project.path, "--env-manager", "local", "--tracking-uri", with_user).ok()
+        basic = "Basic " + base64.b64encode(b"ada:s3cr@t").decode()
+        assert {authorization for _, _, authorization in small.asked} == {basic}
+        environ = {"MLFLOW_TRACKING_USERNAME": "bob", "MLFLOW_TRACKING_PASSWORD": "hush9"}
+        mlrun("run", project.path, "--env-manager", "local", MLFLOW_TRACKING_URI=small.uri, **environ).ok()
+        assert small.asked[-1][2] == "Basic " + base64.b64encode(b"bob:hush9").decode()
+    for word in (b"s3cr", b"hush9", basic[6:].encode()):
+        assert word not in said.err.encode()
+        assert [path for path in Path(home).rglob("*") if path.is_file() and word in path.read_bytes()] == []
+
+
+def test_a_run_inside_a_run_is_not_sent_to_the_outer_ones_endpoint(mlrun, project):
+    project.write("MLproject", "entry_points:\n  main: {command: mlrun run . -e inner --env-manager local}\n"
+                  "  inner: {command: echo hello}\n")  # fmt: skip
+    with Small() as small:
+        said = mlrun("run", project.path, "--env-manager", "local", MLFLOW_TRACKING_URI=small.uri).ok()
+        assert "hello" in said.out
+        assert "warning" not in said.err
+        assert len(small.runs) == 1
+    assert mlrun("publish", "latest", "--tracking-uri", "sqlite:///x").code == 2
+    assert "no server is named" in mlrun("publish", mlrun("list", "--json").ok().json["runs"][0]["id"]).err

@@ -2,9 +2,9 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import ElasticNet
@@ -21,21 +21,19 @@ args = parser.parse_args()
 
 data, target = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 x_train, x_test, y_train, y_test = train_test_split(data, target, random_state=args.seed)
-model = make_pipeline(
-    StandardScaler(), ElasticNet(alpha=args.alpha, l1_ratio=args.l1_ratio, random_state=args.seed)
-).fit(x_train, y_train)
-predicted = model.predict(x_test)
+model = make_pipeline(StandardScaler(), ElasticNet(alpha=args.alpha, l1_ratio=args.l1_ratio, random_state=args.seed))
 
-scores = {
-    "rmse": root_mean_squared_error(y_test, predicted),
-    "mae": mean_absolute_error(y_test, predicted),
-    "r2": r2_score(y_test, predicted),
-}
+# Parameters, and scores on the training data. Logging the model too (log_models=True) takes some seconds more.
+mlflow.sklearn.autolog(log_models=False, log_post_training_metrics=False)
+with mlflow.start_run():
+    predicted = model.fit(x_train, y_train).predict(x_test)
+    scores = {
+        "rmse": root_mean_squared_error(y_test, predicted),
+        "mae": mean_absolute_error(y_test, predicted),
+        "r2": r2_score(y_test, predicted),
+    }
+    mlflow.log_metrics(scores)
 print(f"alpha={args.alpha} l1_ratio={args.l1_ratio}  " + "  ".join(f"{k} {v:.3f}" for k, v in scores.items()))
-
-with open(os.environ.get("MLRUN_METRICS", os.devnull), "a") as metrics:
-    for name, value in scores.items():
-        metrics.write(json.dumps({"name": name, "value": float(value), "step": 0}) + "\n")
 
 Path("model").mkdir(exist_ok=True)
 net = model[-1]

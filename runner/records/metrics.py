@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,14 +107,14 @@ def _read_logged(path: Path, series: dict[str, _Series]) -> tuple[Metrics, list[
         with path.open("rb") as stream:
             while lines := stream.readlines(_PIECE):
                 digest.update(b"".join(lines))
-                for line_number, line in enumerate(lines, line_number + 1):  # noqa: B020 - counted on and on
-                    size += len(line)
-                    found = read_line(line)
+                size += sum(map(len, lines))
+                for index, found in enumerate(_read_lines(lines)):
                     if found is None:
-                        wrong += [line_number] if line.strip() else []
+                        wrong += [line_number + index + 1] if lines[index].strip() else []
                         continue
                     known = series.get(found.name) or series.setdefault(found.name, _Series(found.name))
                     known.add(found.value, found.step)
+                line_number += len(lines)
     except FileNotFoundError:
         return Metrics(), []
     except OSError as error:
@@ -177,10 +177,31 @@ def read_line(line: bytes) -> Measured | None:
     if len(line) > _LONGEST_LINE:
         return None
     try:
-        data = json.loads(line)
-        name, value, step = data["name"], _value(data["value"]), _step(data.get("step"))
-        timestamp = data.get("timestamp")
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return _measured(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_lines(lines: list[bytes]) -> Iterable[Measured | None]:
+    """Read lines at once, which is three times as fast as one by one; one by one where one of them is no JSON."""
+    if max(map(len, lines)) <= _LONGEST_LINE:
+        try:
+            found = json.loads(b"[" + b",".join(lines) + b"]")
+        except (ValueError, RecursionError):
+            found = []
+        if len(found) == len(lines):
+            return map(_measured, found)
+    return map(read_line, lines)
+
+
+def _measured(data: Any) -> Measured | None:
+    try:
+        name, value, step, timestamp = data["name"], data["value"], data.get("step"), data.get("timestamp")
+        if type(value) is not float:
+            value = _value(value)
+        if step is not None and type(step) is not int:
+            step = _step(step)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
     if not isinstance(name, str) or not name:
         return None
@@ -190,8 +211,9 @@ def read_line(line: bytes) -> Measured | None:
 def logged(path: Path) -> Iterator[Measured]:
     """Return what a metrics file holds, line by line, in the order in which it was logged."""
     try:
-        with path.open("rb", buffering=1 << 20) as stream:
-            yield from filter(None, map(read_line, stream))
+        with path.open("rb") as stream:
+            while lines := stream.readlines(_PIECE):
+                yield from filter(None, _read_lines(lines))
     except FileNotFoundError:
         return
     except OSError as error:
@@ -207,9 +229,7 @@ def _value(value: object) -> float:
     return float(value)
 
 
-def _step(step: object) -> int | None:
-    if step is None:
-        return None
+def _step(step: object) -> int:
     if isinstance(step, bool) or not isinstance(step, int | float) or step != int(step):
         raise TypeError
     return int(step)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+PATIENCE = 120  # seconds for one call
 MLRUN = [sys.executable, "-m", "runner"]
 
 
@@ -46,7 +47,7 @@ class Mlrun:
             env={**os.environ, **env},
             input=stdin.encode(),
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         out, err = (data.decode("utf-8", "surrogateescape") for data in (done.stdout, done.stderr))

@@ -11,6 +11,8 @@ import pytest
 from tests.end_to_end.conftest import Mlrun
 from tests.needs import need
 
+HEAVY = os.environ.get("MLRUN_HEAVY")
+WHY_NOT = "it installs a gigabyte of packages; MLRUN_HEAVY=1 asks for it"
 EXAMPLES = Path(__file__).parents[2] / "example_projects"
 
 
@@ -36,14 +38,69 @@ def test_diabetes(mlrun: Mlrun, example):
     said = mlrun("run", project, "-P", "alpha=0.5").ok()
     assert said.out.startswith("alpha=0.5 l1_ratio=0.1 ")
     record = mlrun.show()
-    assert {m["name"] for m in record["metrics"]["series"]} == {"rmse", "mae", "r2"}
-    assert {f["path"] for f in record["outputs"]} == {"model/coefficients.csv", "model/intercept.json"}
+    metrics = {m["name"]: m["last"] for m in record["metrics"]["series"]}
+    assert {"rmse", "mae", "r2", "training_root_mean_squared_error"} <= metrics.keys()
+    assert metrics["rmse"] == pytest.approx(53.33, abs=0.5)
+    assert record["tracking"]["params"]["elasticnet__alpha"] == "0.5"  # what scikit-learn was told, by autologging
+    assert {"model/coefficients.csv", "model/intercept.json"} <= {f["path"] for f in record["outputs"]}
     packages = {p["name"]: p for p in record["environment"]["packages"]}
     assert packages["scikit-learn"]["digests"]
     assert mlrun("rerun", "latest", "--check", "--json").ok().json["verdict"]["kind"] == "identical"
     refused = mlrun("run", project, "-P", "alpha=-1")
     assert refused.code == 125
     assert "minimum" in refused.err or "0" in refused.err
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(1500)
+def test_pycaret(mlrun: Mlrun, example, monkeypatch):
+    need("heavy", HEAVY, WHY_NOT)
+    project = at_leisure(example("pycaret"), monkeypatch)
+    mlrun("run", project, "-P", "models=lr", "-P", "models=nb").ok()
+    record = mlrun.show()
+    scores = {m["name"]: m["last"] for m in record["metrics"]["series"] if m["file"] == "scores.json"}
+    assert scores["test.Accuracy"] > 0.9
+    children = record["tracking"]["children"]  # each model that was compared, and the one that was tuned
+    assert [child["name"] for child in children].count("Logistic Regression") == 2
+    assert {child["status"] for child in children} == {"finished"}
+    assert all(0.8 < last(child, "Accuracy") <= 1 for child in children)
+    assert any(f["path"].endswith("artifacts/model/MLmodel") for f in record["outputs"])
+    assert record["tracking"]["params"]["Fold Number"] == "3"
+    again = mlrun("rerun", "latest", "--check", "--json", "--tolerance", "*TT=1000000").json["verdict"]
+    assert again["kind"] == "within-tolerance", again  # the times that fitting takes are never the same
+    assert again["compared"] > 20
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(1500)
+def test_flaml(mlrun: Mlrun, example, monkeypatch):
+    need("heavy", HEAVY, WHY_NOT)
+    project = at_leisure(example("flaml"), monkeypatch)
+    mlrun("run", project, "-P", "tries=8").ok()
+    record = mlrun.show()
+    scores = {m["name"]: m["last"] for m in record["metrics"]["series"] if m["file"] == "scores.json"}
+    assert 0.2 < scores["test.r2"] < 1
+    children = record["tracking"]["children"]
+    assert len(children) == 8
+    best = min(last(child, "validation_loss") for child in children)
+    assert best == pytest.approx(scores["best.loss"])
+    assert [model["status"] for model in record["tracking"]["models"]] in ([], ["ready"])
+    assert any(f["path"] == "artifacts/model/MLmodel" for f in record["outputs"])
+    condition = f"metrics.`best.loss` < {best + 1} and params.tries = 8"
+    assert len(mlrun("list", "--where", condition, "--json").ok().json["runs"]) == 1
+    again = mlrun("rerun", "latest", "--json", "--tolerance", "*_time=1000000").json["verdict"]
+    assert {d["name"] for d in again["differences"] if d["what"] == "metric"} == set(), again
+
+
+def last(child, name):
+    return next(series["last"] for series in child["metrics"]["series"] if series["name"] == name)
+
+
+def at_leisure(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a project hundreds of megabytes to install the time that this takes, and a cache that other tests keep."""
+    monkeypatch.setattr("tests.end_to_end.conftest.PATIENCE", 900)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    return project
 
 
 @pytest.mark.usefixtures("nested")

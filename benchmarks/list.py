@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.timing import Case, in_turn, report
 from runner.records.finish import finish
+from runner.store.expression import parse
 from runner.store.index import Filter
 from runner.store.store import Store, new_id
 from runner.worker.facts import Actor, FileFact, Files, InstalledEnvironment, Outcome, Package, Request, SourceFacts
@@ -80,6 +81,10 @@ def median_ms(action: Any, rounds: int = 9) -> float:
     return statistics.median(times) * 1000
 
 
+def _where(text: str) -> Filter:
+    return Filter(where=parse(text))
+
+
 def in_process(store: Store, number: int) -> None:
     """Print the times of the questions that lists ask."""
     find = f"{number // 2:064x}"
@@ -89,6 +94,11 @@ def in_process(store: Store, number: int) -> None:
         "failed, 20": lambda: store.index.query(Filter(status="failed"), limit=20),
         "by a parameter, 20": lambda: store.index.query(Filter(params={"alpha": "0.5"}), limit=20),
         "by a metric, best 20": lambda: store.index.query(sort="metrics.rmse", limit=20),
+        "where a metric is small, 20": lambda: store.index.query(_where("metrics.rmse < 0.8"), limit=20),
+        "where few are, 20": lambda: store.index.query(_where("metrics.rmse < 0.0001"), limit=20),
+        "where two things hold, 20": lambda: store.index.query(
+            _where('metrics.rmse < 0.8 and params.alpha = "0.5"'), limit=20
+        ),
         "a run by a part of its id": lambda: store.find(store.recent(1)[0].id[-8:]),
         "who wrote a digest": lambda: store.index.producers(find),
         "runs not sealed": store.open_runs,
@@ -116,6 +126,12 @@ def main() -> None:
             Case("bare python", [sys.executable, "-c", ""], scratch, env),
             Case("mlrun --version", [sys.executable, "-m", "runner", "--version"], scratch, env),
             Case("mlrun list", [sys.executable, "-m", "runner", "list"], scratch, env),
+            Case(
+                "mlrun list --where",
+                [sys.executable, "-m", "runner", "list", "--where", 'metrics.rmse < 0.8 and params.alpha = "0.5"'],
+                scratch,
+                env,
+            ),
             Case(
                 "mlrun list -n 20 --json", [sys.executable, "-m", "runner", "list", "-n", "20", "--json"], scratch, env
             ),

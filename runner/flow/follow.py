@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ def wait(run: RunDirectory, store: Store, sink: Sink) -> Ended:
 
 def see_off(backend: Backend, ticket: Ticket, run: RunDirectory, store: Store, sink: Sink) -> Ended:
     """As ``wait``, with the backend that launched the run. A run for a team's server is forwarded there meanwhile."""
-    live = _forwarded(run)
+    live = _forwarded(run, store)
     try:
         code = backend.follow(ticket, sink)
         if not run.has(Outcome):
@@ -54,13 +54,25 @@ def see_off(backend: Backend, ticket: Ticket, run: RunDirectory, store: Store, s
     return Ended(run, code, record, "; ".join(filter(None, remarks)))
 
 
-def _forwarded(run: RunDirectory) -> Live | None:
+def _forwarded(run: RunDirectory, store: Store) -> Live | None:
     uri = run.read(Request).tracking_uri
     if uri is None:
         return None
     from runner.publishing.live import Live  # few have a server, and a warm run imports little
 
-    return Live(run, uri)
+    return Live(run, uri, lambda identity: started_by(identity, store))
+
+
+def started_by(identity: str, store: Store) -> Iterator[tuple[RunDirectory, Json]]:
+    """Return the ended runs that a run's own command started, the oldest first, with their records."""
+    from runner.store.expression import Comparison, Expression
+    from runner.store.index import Filter
+
+    inside = Expression("", Comparison("", "parent", "=", (identity,), 0))
+    for summary in store.index.query(Filter(where=inside), reverse=True):
+        run = store.directory(summary.id)
+        if run.has(Outcome):
+            yield run, finish(run, store)
 
 
 def cancel(run: RunDirectory, signal: str = "TERM") -> None:

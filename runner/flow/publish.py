@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from runner.errors import PublishError, UsageError
-from runner.flow.follow import record_of
+from runner.flow.follow import record_of, started_by
 from runner.publishing.destination import destination
 from runner.publishing.live import Publisher
 from runner.publishing.published import Published
@@ -23,7 +23,8 @@ def publish(run: RunDirectory, store: Store, uri: str | None = None) -> Publishe
     Of a run that goes on, what there is so far. PublishError where the server cannot be reached, refuses, or has
     deleted the run; UsageError where no server is named.
     """
-    publisher = Publisher(run, Server(address(_named(run, uri))))
+    server = Server(address(_named(run, uri)))
+    publisher = Publisher(run, server, lambda identity: started_by(identity, store))
     record: Any = record_of(run, store)
     with publisher.shelf.held() as held:
         if not held:

@@ -82,10 +82,11 @@ class Forward:
 
     def _creation(self, parent: str) -> dict[str, Any]:
         creation = content.creation(self._run)
+        nesting = content.pairs({PARENT: parent} if parent else {}, content.LONGEST_TAG)
         if self._child is None:
-            return creation
-        tags = {content.IDENTITY: self._identity, PARENT: parent}
-        return {**creation, "run_name": self._identity[-8:], "tags": content.pairs(tags, content.LONGEST_TAG)}
+            return {**creation, "tags": [*creation["tags"], *nesting]}
+        own = content.pairs({content.IDENTITY: self._identity}, content.LONGEST_TAG)
+        return {**creation, "run_name": self._identity[-8:], "tags": [*own, *nesting]}
 
     def _experiment(self) -> str:
         request = self._run.read(Request)

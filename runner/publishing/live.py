@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from runner.errors import MlrunError
@@ -18,13 +19,24 @@ _STALL, _ALTOGETHER = 5.0, 60.0  # seconds that the end of a run waits: for the 
 _DOUBT = 1.0  # seconds that it waits for a server that did not answer before
 
 
+# From a run's id to the ended runs that its own command started, with their records.
+Inner = Callable[[str], Iterable[tuple[RunDirectory, Any]]]
+
+
+def _none(identity: str) -> Iterable[tuple[RunDirectory, Any]]:
+    del identity
+    return ()
+
+
 class Publisher:
     """A run and its sub-runs on their way to one server."""
 
-    def __init__(self, run: RunDirectory, server: Server) -> None:
-        """Name them; nothing is sent yet."""
+    def __init__(self, run: RunDirectory, server: Server, inner: Inner = _none, parent: str = "") -> None:
+        """Name them; nothing is sent yet. ``parent`` is the server's id of the run that it was started in."""
         self.run = run
         self.server = server
+        self._inner = inner
+        self._parent_run = parent
         self.shelf = Shelf(run, server.uri)
         self._forwards: dict[str, Forward] = {}
         self.steps = 0  # done so far: whoever waits sees that it goes on
@@ -36,7 +48,7 @@ class Publisher:
 
     def step(self) -> bool:
         """Send what is new of the run and its sub-runs."""
-        moved = self._counted(self.main.step())
+        moved = self._counted(self.main.step(self._parent_run))
         for child in children(self.run):
             forward = self._forward(child.name)
             moved |= self._counted(forward.step(self._parent(forward)))
@@ -54,12 +66,17 @@ class Publisher:
         return parent.state.run_id
 
     def end(self, record: Any) -> None:
-        """Send all that is left of an ended run."""
+        """Send all that is left of an ended run, then the runs that its command started."""
         while self.step():
             pass
         for child in children(self.run):
             self._forward(child.name).end(record, self._said)
         self.main.end(record, self._said)
+        assert self.main.state is not None
+        for inner, its_record in self._inner(self.run.id):
+            publisher = Publisher(inner, self.server, self._inner, self.main.state.run_id)
+            publisher.end(its_record)
+            self.steps += 1
 
     @property
     def complete(self) -> bool:
@@ -84,9 +101,10 @@ class Publisher:
 class Live:
     """A thread that forwards a run until it has ended."""
 
-    def __init__(self, run: RunDirectory, uri: str) -> None:
+    def __init__(self, run: RunDirectory, uri: str, inner: Inner = _none) -> None:
         """Start it."""
         self._run = run
+        self._inner = inner
         self._uri = uri
         self._publisher: Publisher | None = None
         self._failure: MlrunError | None = None
@@ -129,7 +147,7 @@ class Live:
 
     def _work(self) -> None:
         try:
-            self._publisher = Publisher(self._run, Server(address(self._uri)))
+            self._publisher = Publisher(self._run, Server(address(self._uri)), self._inner)
             with self._publisher.shelf.held() as held:
                 self._elsewhere = not held
                 if held:
@@ -143,7 +161,8 @@ class Live:
         delay = _EVERY
         while self._record is None:
             try:
-                publisher.step()
+                while publisher.step() and self._record is None:
+                    pass
                 delay, self._failure = _EVERY, None
             except RejectedError as error:
                 self._failure = error

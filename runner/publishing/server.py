@@ -168,7 +168,10 @@ def _authorization(where: Address, environ: Mapping[str, str]) -> str:
     password = environ.get("MLFLOW_TRACKING_PASSWORD") or named.password
     if user and password:
         return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-    token = environ.get("MLFLOW_TRACKING_TOKEN")
+    token = environ.get("MLFLOW_TRACKING_TOKEN", "").strip()
+    if not (token.isascii() and token.isprintable()):
+        message = "MLFLOW_TRACKING_TOKEN holds characters that no token has"
+        raise PublishError(message, hint="set it to the token alone: it may have come with a line's end, or quotes")
     return f"Bearer {token}" if token else ""
 
 

@@ -206,13 +206,15 @@ def test_credentials_are_used_and_never_kept(mlrun, project, home):
         assert [path for path in Path(home).rglob("*") if path.is_file() and word in path.read_bytes()] == []
 
 
-def test_a_run_inside_a_run_is_not_sent_to_the_outer_ones_endpoint(mlrun, project):
+def test_a_run_inside_a_run_follows_under_it_when_both_have_ended(mlrun, project):
     project.write("MLproject", "entry_points:\n  main: {command: mlrun run . -e inner --env-manager local}\n"
                   "  inner: {command: echo hello}\n")  # fmt: skip
     with Small() as small:
         said = mlrun("run", project.path, "--env-manager", "local", MLFLOW_TRACKING_URI=small.uri).ok()
         assert "hello" in said.out
         assert "warning" not in said.err
-        assert len(small.runs) == 1
+        main, inner = small.runs.values()
+        assert main["tags"]["mlflow.project.entryPoint"] == "main"
+        assert inner["tags"]["mlflow.parentRunId"] == main["info"]["run_id"]
     assert mlrun("publish", "latest", "--tracking-uri", "sqlite:///x").code == 2
     assert "no server is named" in mlrun("publish", mlrun("list", "--json").ok().json["runs"][0]["id"]).err

@@ -135,6 +135,34 @@ def test_sub_runs_are_there_under_their_parents(run, store, small):
     assert kid["end_time"] == 1_800_000_000_000
 
 
+def test_runs_that_a_run_started_are_there_under_it(run, store, small):
+    step = end(a_run(store, name="step", parent=run.id))
+    inner = end(a_run(store, name="inner", parent=step.id))
+    going = a_run(store, name="going", parent=run.id)
+    assert publish(end(run), store).complete
+    by = {there["name"]: there for there in small.runs.values()}
+    assert set(by) == {"first", "step", "inner"}
+    assert by["step"]["tags"]["mlflow.parentRunId"] == by["first"]["info"]["run_id"]
+    assert by["inner"]["tags"]["mlflow.parentRunId"] == by["step"]["info"]["run_id"]
+    assert {there["info"]["experiment_id"] for there in by.values()} == {small.experiments["churn"]}
+    end(going)
+    publish(run, store)
+    assert len(small.runs) == 4
+    assert by["step"]["tags"]["mlrun.run_id"] == step.id
+    assert publish(inner, store, small.uri).complete
+    assert len(small.runs) == 4
+
+
+def test_of_a_run_that_goes_on_there_is_what_there_is(run, store, small):
+    metrics(run, ("loss", 0.5))
+    assert not publish(run, store).complete
+    assert only(small)["metrics"] == [("loss", 0, 0.5)]
+    assert "status" not in only(small)
+    metrics(run, ("loss", 0.25))
+    assert publish(end(run), store).complete
+    assert only(small)["metrics"] == [("loss", 0, 0.5), ("loss", 1, 0.25)]
+
+
 def test_artifacts_that_the_server_keeps_elsewhere_are_said_to_be_missing(run, store):
     (run.artifacts).mkdir()
     (run.artifacts / "t.txt").write_text("hi")

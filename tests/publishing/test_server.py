@@ -112,6 +112,12 @@ def test_files_go_through_the_proxy(small):
     assert small.artifacts == {"0/a%20b/%C3%BC%25.txt": b"12345"}
 
 
+def test_a_token_that_is_none_is_not_shown():
+    with pytest.raises(PublishError, match="MLFLOW_TRACKING_TOKEN") as caught:
+        Server(address("http://h"), {"MLFLOW_TRACKING_TOKEN": "s3cret\nmore"})
+    assert "s3cret" not in caught.value.message + caught.value.hint
+
+
 def test_certificates_that_are_not_there():
     with pytest.raises(PublishError, match="CERT_PATH"):
         Server(address("https://h"), {"MLFLOW_TRACKING_SERVER_CERT_PATH": "/none"})

@@ -17,8 +17,6 @@ from runner.errors import MlrunError, UsageError
 
 if TYPE_CHECKING:
     from runner.records.metrics import Measured
-    from runner.store.store import Store
-    from runner.worker.rundir import RunDirectory
 
 _MOST_DRAWN = 2000  # points: a terminal has fewer columns
 _HEIGHT, _WIDTH = 16, 100
@@ -27,10 +25,11 @@ _HEIGHT, _WIDTH = 16, 100
 @click.command(short_help="Show, plot or export what a run measured.")
 @run_argument
 @click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--sub-run", metavar="ID", help="Of a run that the client made inside: its name, or a part of its id.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print every value as CSV: name, step, value, timestamp (ms).")
 @common
 @click.pass_obj
-def metrics(session: Session, run_id: str, names: tuple[str, ...], as_csv: bool) -> None:
+def metrics(session: Session, run_id: str, names: tuple[str, ...], sub_run: str | None, as_csv: bool) -> None:
     """List the metrics of a run, or with NAME (or a pattern, 'val_*') show the values: on a terminal as a plot.
 
     --csv and --json have every value, of the named metrics or of all.
@@ -42,6 +41,7 @@ def metrics(session: Session, run_id: str, names: tuple[str, ...], as_csv: bool)
       mlrun metrics 1a2b3c4d 'val_*' --csv > curves.csv
     """
     from runner.flow.follow import record_of
+    from runner.records.points import points_of
 
     if as_csv and session.json:
         message = "--csv and --json are two forms of the same thing"
@@ -49,11 +49,12 @@ def metrics(session: Session, run_id: str, names: tuple[str, ...], as_csv: bool)
     store = session.store
     run = store.find(run_id)
     record: Any = record_of(run, store, brief=True)
-    chosen = _chosen(record["metrics"]["series"], names)
+    child = None if sub_run is None else _child(record, sub_run)
+    chosen = _chosen((record if child is None else child)["metrics"]["series"], names)
     if not (names or as_csv or session.json):
         _print_list(session, chosen)
         return
-    points = _points(run, store, record, chosen)
+    points = points_of(run, store.objects, chosen, None if child is None else child["id"])
     if session.json:
         session.emit(run=run.id, metrics=[_plain(item, points[item["name"]]) for item in chosen])
     elif as_csv:
@@ -88,10 +89,17 @@ def _unknown(name: str, known: list[str]) -> MlrunError:
     return MlrunError(f"the run has no metric {name!r}", hint=hint)
 
 
-def _points(run: RunDirectory, store: Store, record: Any, chosen: list[Any]) -> dict[str, list[Measured]]:
-    from runner.records.points import points_of
-
-    return points_of(run, store.objects, record, [item["name"] for item in chosen])
+def _child(record: Any, text: str) -> Any:
+    """Return the sub-run that a name, or a part of an id, means; MlrunError where none or several do."""
+    children = (record.get("tracking") or {}).get("children", [])
+    found = [each for each in children if text in (each["name"], each["id"])]
+    found = found or [each for each in children if text in each["id"]]
+    if len(found) != 1:
+        names = ", ".join(f"{each['id'][-8:]} ({each['name']})" for each in (found or children)[:5])
+        many = f"{len(found)} sub-runs of the run answer" if found else "no sub-run of the run answers"
+        message = f"{many} to {text!r}"
+        raise MlrunError(message, hint=f"it has {names}" if names else "it has none")
+    return found[0]
 
 
 def _print_list(session: Session, series: list[Any]) -> None:

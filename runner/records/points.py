@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any
 
 from runner.records.metrics import Measured, amount, logged
 from runner.records.scores import Values, read_scores
-from runner.worker.files import Json
 from runner.worker.objects import Objects
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 
 
-def points_of(run: RunDirectory, objects: Objects, record: Json, names: Collection[str]) -> dict[str, list[Measured]]:
-    """Return the values of the named metrics, in the order in which they were logged."""
-    points: dict[str, list[Measured]] = {name: [] for name in names}
-    data: Any = record
-    series = [item for item in data["metrics"]["series"] if item["name"] in points]
-    logged_ones = {item["name"] for item in series if not item.get("file")}
-    if logged_ones:
-        for each in logged(run.metrics):
-            if each.name in logged_ones:
-                points[each.name].append(each)
-    read = _scores(run, objects) if any(_is_cut(item) for item in series) else {}
-    for item in series:
+def points_of(
+    run: RunDirectory, objects: Objects, series: Iterable[Any], child: str | None = None
+) -> dict[str, list[Measured]]:
+    """Return the values of series of the run's record, or of a sub-run's, in the order in which they were logged."""
+    chosen = list(series)
+    points: dict[str, list[Measured]] = {item["name"]: [] for item in chosen}
+    wanted = {item["name"] for item in chosen if not item.get("file")}
+    for each in logged(run.metrics if child is None else run.children / child / run.metrics.name) if wanted else ():
+        if each.name in wanted:
+            points[each.name].append(each)
+    read = _scores(run, objects) if any(_is_cut(item) for item in chosen) else {}
+    for item in chosen:
         name = item["name"]
         if not points[name]:  # read from a file, or the run directory has no metrics.jsonl any more
             points[name] = _recorded(item) or [Measured(name, *each, None) for each in read[item["file"]][name]]

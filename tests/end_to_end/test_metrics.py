@@ -185,3 +185,24 @@ def test_log_metric_inside_a_run(project, mlrun):
     mlrun("run", project.path, "--env-manager", "local").ok()
     (series,) = mlrun.show()["metrics"]["series"]
     assert [(point["step"], point["value"]) for point in series["points"]] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+
+
+def test_the_metrics_of_a_sub_run(project, mlrun):
+    main = """
+entry_points:
+  main:
+    command: |
+      for id in aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb; do
+        dir=$(dirname $MLRUN_METRICS)/children/$id; mkdir -p $dir
+        echo '{{"do": "run", "version": 1, "run_name": "kid '${{id:0:1}}'"}}' > $dir/tracking.jsonl
+        echo '{{"name": "'${{id:0:1}}'", "value": 0.5, "step": 3}}' > $dir/metrics.jsonl
+      done
+"""
+    project.write("MLproject", main)
+    mlrun("run", project.path, "--env-manager", "local").ok()
+    for sub_run in ("kid a", "aaaaaaaa"):
+        assert mlrun("metrics", "latest", "--sub-run", sub_run, "--csv").ok().out.splitlines()[1:] == ["a,3,0.5,"]
+    assert mlrun("metrics", "latest", "--sub-run", "kid b", "--json").ok().json["metrics"][0]["name"] == "b"
+    said = mlrun("metrics", "latest", "--sub-run", "nobody")
+    assert "no sub-run of the run answers to 'nobody'" in said.err
+    assert "hint: it has aaaaaaaa (kid a), bbbbbbbb (kid b)" in said.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,8 +121,6 @@ def upgradable(function: F) -> F:
 
 def going_to(uri: str | None, experiment: str | None = None, experiment_id: str | None = None) -> dict[str, Any]:
     """Return the labels that say at which server a run appears too; UsageError where ``uri`` names none."""
-    if uri is None and not any(name.startswith("MLFLOW_") for name in os.environ):
-        return {"experiment": experiment, "experiment_id": experiment_id}  # a warm run imports little
     from dataclasses import fields
 
     from runner.publishing.destination import destination

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from runner.publishing.server import address, remember
 from runner.worker.values import dataclass
 
 
@@ -36,6 +35,8 @@ def destination(
         uri = named
     if uri is None:
         return Destination(None, experiment, experiment_id)
+    from runner.publishing.server import address, remember  # ssl and what it needs: few runs go anywhere
+
     where = address(uri)
     remember(where)
     return Destination(where.uri, experiment, experiment_id)

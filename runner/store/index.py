@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from runner.store import tables
+from runner.store.filters import Filter, order
 from runner.store.ids import is_id
 from runner.store.summary import DAMAGED, Row, Summary, read
-from runner.store.tables import Filter, Touch
+from runner.store.tables import Touch
 from runner.worker.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Index:
         ``sort`` is created, started, ended, duration, name, project, entry_point, status, or params.NAME, tags.NAME,
         metrics.NAME. Runs that lack it come last, ``reverse`` or not.
         """
-        tables.order(sort, reverse)
+        order(sort, reverse)
         return self._ask(lambda database: tables.select(database, wanted or Filter(), sort, limit, reverse))
 
     def get(self, identity: str) -> Summary | None:

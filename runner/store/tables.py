@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field
 from typing import TYPE_CHECKING
 
-from runner.errors import UsageError
+from runner.store.filters import Filter, conditions, key, number, order, value_key
 from runner.store.summary import DAMAGED, Row, Summary
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from runner.store.expression import Expression
-
 VERSION = 4
 _NEAR = 2000  # runs that are looked at one by one for a condition, before all of its values are
-_LONG = 200  # bytes: of a longer value the index holds the digest, which is enough to find it
 
 TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
@@ -44,25 +38,6 @@ TABLES = (
     "CREATE INDEX label_number ON label (kind, name, number) WHERE number IS NOT NULL",
     f"PRAGMA user_version = {VERSION}",
 )
-
-_TEXTS = ("name", "project", "entry_point", "status")
-_AMOUNTS = ("created", "started", "ended", "duration")
-GROUPS = {"params": "param", "tags": "tag", "metrics": "metric"}
-SORTS = (*_AMOUNTS, *_TEXTS, *(f"{group}.NAME" for group in GROUPS))
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which runs are wanted: those for which all that is given is true."""
-
-    project: str | None = None
-    entry_point: str | None = None
-    status: str | None = None
-    params: Mapping[str, str] = field(default_factory=dict)  # raw text, or the same number written otherwise
-    tags: Mapping[str, str] = field(default_factory=dict)
-    since: str | None = None  # a moment as records have it: made then or later
-    until: str | None = None  # made before
-    where: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -151,9 +126,9 @@ def select(database: sqlite3.Connection, wanted: Filter, sort: str, limit: int |
 def _select(
     database: sqlite3.Connection, rows: str, wanted: Filter, sort: str, limit: int | None, reverse: bool
 ) -> list[Summary]:
-    conditions, values = _conditions(wanted, few=rows != "run")
+    parts, values = conditions(wanted, few=rows != "run")
     join, keys, more = order(sort, reverse)
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    where = f"WHERE {' AND '.join(parts)}" if parts else ""
     statement = f"SELECT r.summary FROM {rows} r {join} {where} ORDER BY {keys} LIMIT ?"  # noqa: S608
     found = database.execute(statement, (*more, *values, -1 if limit is None else limit))
     return [_summary(row[0]) for row in found]
@@ -242,71 +217,7 @@ def ids_named(database: sqlite3.Connection, name: str) -> list[str]:
     return [row[0] for row in database.execute(statement, (key(name),))]
 
 
-def key(text: str) -> bytes:
-    """Return text as bytes: file names and arguments may hold what sqlite takes for no text."""
-    return text.encode("utf-8", "surrogatepass")
-
-
 def _labels(summary: Summary) -> Iterable[tuple[str, bytes, bytes, float | None, str]]:
     for kind, pairs in (("param", summary.params), ("tag", summary.tags), ("metric", summary.metrics)):
         for name, value in pairs.items():
-            yield kind, key(name), value_key(str(value)), _number(value), summary.id
-
-
-def value_key(text: str) -> bytes:
-    """Return a label's value as it is looked for: of a long one the digest."""
-    value = key(text)
-    return value if len(value) <= _LONG else b"sha256:" + hashlib.sha256(value).hexdigest().encode()
-
-
-def _number(value: float | str) -> float | None:
-    try:
-        number = None if isinstance(value, str) and "_" in value else float(value)
-    except ValueError:
-        return None
-    return None if number is None or math.isnan(number) else number
-
-
-def _conditions(wanted: Filter, *, few: bool) -> tuple[list[str], list[object]]:
-    conditions: list[str] = []
-    values: list[object] = []
-    for column, value in (("project", wanted.project), ("entry_point", wanted.entry_point)):
-        if value is not None:
-            conditions.append(f"r.{column} = ?")
-            values.append(key(value))
-    for condition, text in (("status =", wanted.status), ("created >=", wanted.since), ("created <", wanted.until)):
-        if text is not None:
-            conditions.append(f"r.{condition} ?")
-            values.append(text)
-    for kind, pairs in (("param", wanted.params), ("tag", wanted.tags)):
-        for name, value in pairs.items():
-            conditions.append(
-                "r.id IN (SELECT run FROM label WHERE kind = ? AND name = ? AND (value = ? OR number = ?))"
-            )
-            values += [kind, key(name), value_key(value), _number(value) if kind == "param" else None]
-    if wanted.where is not None:
-        from runner.store import where
-
-        sql, more = where.conditions(wanted.where, few=few)
-        conditions.append(sql)
-        values += more
-    return conditions, values
-
-
-def order(sort: str, reverse: bool) -> tuple[str, str, tuple[object, ...]]:
-    """Return a join, an ORDER BY and the join's values; UsageError for a key that is none."""
-    group, _, name = sort.partition(".")
-    if sort in _AMOUNTS:
-        way = "ASC" if reverse else "DESC"
-        # Every run was created: without the question sqlite walks its index instead of sorting all runs.
-        first = "" if sort == "created" else f"r.{sort} IS NULL, "
-        return "", f"{first}r.{sort} {way}, r.id {way}", ()
-    if sort in _TEXTS:
-        return "", f"r.{sort} IN ('', x''), r.{sort} {'DESC' if reverse else 'ASC'}, r.created DESC, r.id DESC", ()
-    if group in GROUPS and name:
-        way = "ASC" if reverse == (group == "metrics") else "DESC"
-        join = "LEFT JOIN label l INDEXED BY label_run ON l.run = r.id AND l.kind = ? AND l.name = ?"
-        keys = f"l.run IS NULL, l.number IS NULL, l.number {way}, l.value {way}, r.created DESC, r.id DESC"
-        return join, keys, (GROUPS[group], key(name))
-    message = f"runs cannot be sorted by {sort!r}"
-    raise UsageError(message, hint=f"known are {', '.join(SORTS)}")
+            yield kind, key(name), value_key(str(value)), number(value), summary.id

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from runner.errors import UsageError
 from runner.store.expression import Comparison, Condition, Expression, Literal, Negation
+from runner.store.filters import GROUPS, key, value_key
 from runner.store.moments import moment
-from runner.store.tables import GROUPS, key, value_key
 
 Part = tuple[str, list[object]]  # SQL with its values
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.environments.locked import Locked, write
 from runner.errors import MlrunError
-from runner.worker.containers.images import Image, Images
+from runner.worker.containers.images import Image, Images, refuse_odd
 from runner.worker.containers.lock import PROJECT_LOCK, ImageLock, read
 from runner.worker.environment.container import images_of, lock_of
 from runner.worker.environment.site import Site
@@ -34,6 +34,7 @@ def lock_image(
 
     spec = RunSpec("", "", (), "", Snapshot("", "directory"), environment)
     site = Site(spec, placement, objects, project, say, project, {})
+    refuse_odd(environment.image or "")
     name, path = environment.image or "", project / PROJECT_LOCK
     before = path.read_bytes() if path.is_file() else None
     images = images_of(site, find(placement.container_engine, os.environ))

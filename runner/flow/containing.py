@@ -11,6 +11,7 @@ from runner.errors import ProjectError
 from runner.flow.ask import Ask
 from runner.worker.containers import arguments
 from runner.worker.containers.engines import require
+from runner.worker.containers.images import refuse_odd
 from runner.worker.spec import EnvironmentSpec
 
 
@@ -25,6 +26,7 @@ def contained(planned: Planned, ask: Ask) -> Planned:
         unused = tuple(f"{flag} is for containers, and this project runs in none" for flag in named)
         return replace(planned, warnings=(*planned.warnings, *unused))
     arguments.refuse(wishes.arguments)
+    refuse_odd(planned.spec.image or "")
     if ask.backend == "local":
         require(str(ask.backend_config.get("container_engine") or ""), os.environ)
     return replace(planned, spec=replace(planned.spec, arguments=wishes.arguments, build=wishes.build))

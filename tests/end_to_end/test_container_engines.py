@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import Mlrun, Project, until
 
 # It keeps what it was asked in `calls`, and runs a command on this machine as if that were the container.
 _FAKE = f"""#!{sys.executable}
-import json, os, pathlib, signal, sys
+import json, os, pathlib, signal, sys, time
 here = pathlib.Path(__file__).resolve().parent
 words = sys.argv[1:]
 with open(here / "calls", "a") as calls:
@@ -35,6 +35,9 @@ elif words[:2] == ["image", "inspect"]:
     if found is None:
         sys.exit("Error response from daemon: No such image: " + name)
     print(json.dumps([found]))
+elif words[0] == "pull" and (here / "slow").exists():
+    (here / "pulling").write_text(str(os.getpid()))
+    time.sleep(300)
 elif words[0] == "pull" and here.joinpath("registry.json").exists():
     pulled = json.loads((here / "registry.json").read_text())
     if words[-1] not in pulled:
@@ -144,6 +147,18 @@ def test_docker_pulls_what_it_has_not_and_a_rerun_by_digest(mlrun: Mlrun, projec
     said = mlrun("run", project.path)
     assert "the image gone:1 is not here, and docker 28.2.2 cannot pull it: manifest for gone:1 not found" in said.err
     assert "--build-image" in said.err
+
+
+def test_a_run_is_cancelled_while_its_image_is_pulled(mlrun: Mlrun, project: Project, docker: Fake):
+    docker.images()
+    (docker.directory / "slow").touch()
+    contain(project, "true")
+    run = mlrun("run", project.path, "--detach").ok().out.strip()
+    pid = int(until(lambda: (path := docker.directory / "pulling").exists() and path.read_text()))
+    mlrun("cancel", run).ok()
+    assert mlrun("wait", run).code == 128 + signal.SIGTERM
+    assert mlrun.show(run)["run"]["status"] == "killed"
+    until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_a_command_that_docker_runs_is_ended_through_docker(mlrun: Mlrun, project: Project, docker: Fake):

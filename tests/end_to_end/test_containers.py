@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,26 @@ def test_what_the_engine_refuses_is_said(mlrun: Mlrun, project: Project, podman:
     assert mlrun.show()["result"]["reason"] == "submit"
 
 
+def test_an_image_without_a_shell_is_said(mlrun: Mlrun, project: Project, podman: Podman):
+    project.write("empty/word", "")
+    archive = subprocess.run(["tar", "-C", project.path / "empty", "-c", "."], capture_output=True, check=True).stdout
+    podman("import", "--quiet", "-", "localhost/without-shell:1", stdin=archive)
+    contain(project, "true", image="localhost/without-shell:1")
+    said = mlrun("run", project.path)
+    assert said.code == 125
+    assert "take an image that has one" in said.err
+
+
+@pytest.mark.parametrize("image", ["'--privileged'", "'a b'"])
+def test_what_is_no_image_is_refused_before_there_is_a_run(mlrun: Mlrun, project: Project, image: str):
+    contain(project, "true", image=image)
+    for words in (("run",), ("lock",)):
+        said = mlrun(*words, project.path)
+        assert said.code == 125
+        assert "is no name of an image" in said.err
+    assert mlrun("list", "--json").json["runs"] == []
+
+
 def test_an_image_that_cannot_be_pulled_is_said(mlrun: Mlrun, project: Project, podman: Podman):
     contain(project, "true", image="127.0.0.1:9/nobody/nothing:1")
     said = mlrun("run", project.path)
@@ -344,6 +365,18 @@ def test_a_container_that_lost_its_worker_is_orphaned_and_can_be_ended(
     mlrun("cancel", run).ok()
     assert until(lambda: mlrun.show(run)["run"]["status"] == "killed")
     assert is_gone(mlrun, podman)
+
+
+def test_a_container_that_nobody_saw_end_is_lost(mlrun: Mlrun, project: Project, podman: Podman):
+    contain(project, "echo ready; sleep 300")
+    run = _started(mlrun, project)
+    start = json.loads((Path(os.environ["MLRUN_HOME"]) / "runs" / run / "start.json").read_text())
+    for process in ("worker", "child"):
+        os.kill(start[process]["pid"], signal.SIGKILL)
+    assert podman("ps", "--quiet", "--filter", f"label=org.mlrun.run={run}")
+    podman("rm", "--force", "--time", "0", f"mlrun-{run}")
+    assert until(lambda: mlrun.show(run)["run"]["status"] == "lost")
+    assert not (Path(os.environ["MLRUN_HOME"]) / "runs" / run / ".variables").exists()
 
 
 def test_the_python_api_takes_arguments_as_mlflow_does(project: Project, podman: Podman, tmp_path: Path):

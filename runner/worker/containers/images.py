@@ -94,6 +94,13 @@ class EngineImages:
         raise gone(lock, reason, f"`{self.engine.kind} save` there, `{self.engine.kind} load` here")
 
 
+def refuse_odd(name: str) -> None:
+    """Raise EnvironmentBuildError for what an engine would take for an option, or for several words."""
+    if name.startswith("-") or not name or any(letter.isspace() or not letter.isprintable() for letter in name):
+        message = f"docker_env: {name!r} is no name of an image"
+        raise EnvironmentBuildError(message, hint="write it as `image: python:3.12`, or with its registry before it")
+
+
 def is_same(image: Image, lock: ImageLock) -> bool:
     """Whether an image is the one of a lock: by its configuration, or by its manifest."""
     return image.id == lock.id or not _hashes(image.digests).isdisjoint(_hashes(lock.digests))

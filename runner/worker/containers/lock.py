@@ -13,7 +13,7 @@ from runner.worker.files import canonical, pretty
 from runner.worker.values import dataclass
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
+_DIGEST = re.compile(r"[^\s-]\S*@sha256:[0-9a-f]{64}")
 
 PROJECT_LOCK = "image.mlrun.json"
 

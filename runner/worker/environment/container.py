@@ -8,7 +8,7 @@ from typing import Optional
 from runner.errors import EnvironmentBuildError
 from runner.worker.containers import arguments
 from runner.worker.containers.engines import APPTAINER, Engine, find
-from runner.worker.containers.images import EngineImages, Image, Images
+from runner.worker.containers.images import EngineImages, Image, Images, refuse_odd
 from runner.worker.containers.lock import PROJECT_LOCK, ImageLock, of_project, read
 from runner.worker.environment.mutex import locked
 from runner.worker.environment.site import Site
@@ -35,6 +35,7 @@ def container(site: Site) -> InstalledEnvironment:
     """Return the environment of a project with docker_env; EnvironmentBuildError says why there is none."""
     wanted = site.wanted
     arguments.refuse(wanted.arguments)
+    refuse_odd(wanted.image or "")
     engine = find(site.placement.container_engine, os.environ, site.cache)
     taken = take(site, engine)
     image = taken.image

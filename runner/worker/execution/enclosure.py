@@ -82,7 +82,10 @@ class Enclosure:
         if self.entrypoint and code not in _ENGINES_OWN:
             message = f"the image's ENTRYPOINT ({' '.join(self.entrypoint)}) did not run the command"
             return Failure(message, "`-A entrypoint=` leaves it out")
-        return Failure(f"the container could not be started: {self._complaint()}", "`mlrun logs` has all that was said")
+        said = self._complaint()
+        shell = "`sh`" in said or '"sh"' in said
+        hint = "the command is run by the image's `sh`: take an image that has one" if shell else "see `mlrun logs`"
+        return Failure(f"the container could not be started: {said}", hint)
 
     def _begun(self) -> bool:
         """Whether the command has taken its variables."""

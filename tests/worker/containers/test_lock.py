@@ -28,6 +28,7 @@ def test_a_lock_fits_its_schema_and_comes_back():
         {"id": None},
         {"image": ""},
         {"digests": ["py:1"]},
+        {"digests": ["--option=x@sha256:" + "b" * 64]},
         {"digests": "py"},
         {"version": 2},
         {"more": 1},

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.machines import Machine
 from tests.needs import need
 
 _PATIENCE = 60.0  # seconds for a daemon to answer on a loaded machine
@@ -65,24 +66,29 @@ PartitionName=closed Nodes={host} State=DOWN
 """
 
 
+_MUNGE = {"key-file": ".key", "socket": ".socket", "pid-file": "d.pid", "log-file": "d.log", "seed-file": "d.seed"}
+
+
 @dataclass(frozen=True)
 class Cluster:
     """One node that takes jobs; `base` holds all that it is made of."""
 
     base: Path
+    host: str = os.uname().nodename
+    inside: Path | None = None  # where `base` lies for those inside
+    enter: tuple[str, ...] = ()  # the words that lead inside, where the node is a machine of its own
 
     @property
     def conf(self) -> Path:
-        return self.base / "slurm.conf"
+        return (self.inside or self.base) / "slurm.conf"
 
     @property
     def environ(self) -> dict[str, str]:
         return {"SLURM_CONF": str(self.conf)}
 
     def call(self, *argv: str, check: bool = True) -> str:
-        done = subprocess.run(
-            argv, env={**os.environ, **self.environ}, capture_output=True, text=True, timeout=60, check=False
-        )
+        environ, argv = {**os.environ, **self.environ}, (*self.enter, *argv)
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
 
@@ -102,7 +108,7 @@ class Cluster:
             script = 'for each in "$@"; do mount -t tmpfs tmpfs "$each" || exit; done; exec "$0"'
             argv = ["unshare", "--mount", "sh", "-c", script, *argv[:1], *map(str, blind)]
         environ = {"PATH": os.environ["PATH"], **self.environ}  # they are no process of the test's runs
-        subprocess.run(argv, env=environ, check=True, timeout=60)
+        subprocess.run([*self.enter, *argv], env=environ, check=True, timeout=60)
 
     def blind(self, *directories: Path) -> None:
         """Have the node find directories empty, as if its file system were not the login node's."""
@@ -118,22 +124,17 @@ class Cluster:
             time.sleep(0.05)
 
     def start(self) -> None:
-        host = os.uname().nodename
-        ports = _free_ports()
-        self.conf.write_text(_CONF.format(base=self.base, host=host, controller=ports[0], node=ports[1]))
+        ports, inside = _free_ports(), self.inside or self.base
+        conf = _CONF.format(base=inside, host=self.host, controller=ports[0], node=ports[1])
+        (self.base / "slurm.conf").write_text(conf)
         for name in ("state", "spool"):
             (self.base / name).mkdir(exist_ok=True)
         key = self.base / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o600)
-        subprocess.run(
-            [
-                "/usr/sbin/munged", "--force", f"--key-file={key}", f"--socket={self.base}/munge.socket",
-                f"--pid-file={self.base}/munged.pid", f"--log-file={self.base}/munged.log",
-                f"--seed-file={self.base}/munged.seed",
-            ],
-            check=True, capture_output=True, timeout=60, env={"PATH": os.environ["PATH"]},
-        )  # fmt: skip
+        argv = [f"--{name}={inside}/munge{rest}" for name, rest in _MUNGE.items()]
+        argv = [*self.enter, "/usr/sbin/munged", "--force", *argv]
+        subprocess.run(argv, check=True, capture_output=True, timeout=60, env={"PATH": os.environ["PATH"]})
         for daemon in ("slurmctld", "slurmd"):
             self.run_daemon(daemon)
         self.until_idle()
@@ -237,3 +238,29 @@ def own_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     with _used(Path(_make_base())) as made:
         monkeypatch.setenv("SLURM_CONF", str(made.conf))
         yield made
+
+
+# slurmd wants to see control groups, of either kind, and uses none.
+_GROUPS = """
+mount -t cgroup2 cgroup2 /sys/fs/cgroup && [ -s /sys/fs/cgroup/cgroup.controllers ] && exit
+mount -t tmpfs tmpfs /sys/fs/cgroup && mkdir /sys/fs/cgroup/systemd
+mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
+"""
+
+
+@pytest.fixture
+def login_node(isolated: Machine, home: Path) -> Cluster:
+    """The lab machine as the login node, and the one node, of a cluster; `mlrun` knows it as the host `queue`."""
+    _need_slurm()
+    base = isolated.state / "home" / "cluster"
+    base.mkdir(exist_ok=True)
+    [init] = Path(f"/proc/{isolated._process.pid}/task/{isolated._process.pid}/children").read_text().split()
+    enter = ("nsenter", "--target", init, "--mount", "--uts", "--net", "--pid")
+    # It goes with the machine, when that is rebooted.
+    made = Cluster(base, "lab-machine", Path("/home/cluster"), enter)
+    if not (base / "slurm.conf").exists() or not made.call("scontrol", "ping", check=False).endswith("UP"):
+        made.call("sh", "-c", _GROUPS)
+        made.start()
+    with (home / ".config" / "mlrun" / "hosts.toml").open("a") as hosts:
+        hosts.write(f'[hosts.queue]\naddress = "lab"\nlauncher = "slurm"\nsetup = "export SLURM_CONF={made.conf}"\n')
+    return made

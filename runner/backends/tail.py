@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.backends.backend import Sink
 from runner.worker.execution.progress import texts
-from runner.worker.facts import Claim, Failure, Launched, Outcome
+from runner.worker.facts import Claim, Failure, Launching, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import SUBMITTED, UNREACHABLE, State, abandon, look
 from runner.worker.tools import reap
@@ -44,7 +44,7 @@ class Tail:
                     looked = time.monotonic()
                     self._check_beginning(worker)
                     state = look(self._run)
-                    if state.ended or (state.name == UNREACHABLE and not self._run.has(Launched)):
+                    if state.ended or (state.name == UNREACHABLE and not self._run.has(Launching)):
                         return self._drained(sink)
                     self._tell(state, sink)
                 quiet = time.monotonic() - quiet_since

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Mlrun, Project, until
-from tests.slurm import Cluster, _shared_cluster, cluster, own_cluster
+from tests.slurm import Cluster, _shared_cluster, cluster, login_node, own_cluster
 
-__all__ = ["_shared_cluster", "cluster", "own_cluster"]
+__all__ = ["_shared_cluster", "cluster", "login_node", "own_cluster"]
 
 SHELL_ONLY = Path(__file__).parents[2] / "example_projects" / "shell_only"
 SLURM = ("-b", "slurm", "--env-manager", "local")
@@ -129,3 +129,36 @@ def test_a_project_with_secrets(mlrun: Mlrun, project: Project, cluster: Cluster
     said = mlrun("run", path, *SLURM, TOKEN="hush-hush")
     assert said.out.split() == ["9", "0"]  # the command has it; the job's own environment never had
     assert not [file for file in cluster.base.rglob("*") if file.is_file() and b"hush-hush" in file.read_bytes()]
+
+
+def test_over_ssh_a_job_waits_runs_and_comes_home_without_the_near_side(
+    mlrun: Mlrun, project: Project, login_node: Cluster
+):
+    project.write("data.txt", "from here\n")
+    path = command(project, "echo ready; sleep 1; cat data.txt > result.txt", "    outputs: [result.txt]\n")
+    options = ("--on", "queue", "--env-manager", "local", "-c", '{"options": ["hold"]}')
+    process = mlrun.popen("run", path, *options)
+    run = until(lambda: mlrun("list", "--json").json["runs"], 60)[0]["id"]
+    until(lambda: "is pending (JobHeldUser)" in mlrun("show", run).out, 90)
+    process.kill()
+    process.communicate()
+    assert mlrun("list", "--json").ok().json["runs"][0]["status"] == "submitted"
+    login_node.call("scontrol", "release", login_node.call("squeue", "-h", "-n", run, "-o", "%A"))
+    assert mlrun("logs", "-f", run).ok().out == "ready\n"
+    mlrun("wait", run).ok()
+    mlrun("artifacts", run, "-o", project.path / "out").ok()
+    assert (project.path / "out" / "result.txt").read_text() == "from here\n"
+    execution = mlrun.show(run)["execution"]
+    assert (execution["launcher"], execution["node"], execution["partition"]) == ("slurm", "lab-machine", "debug")
+    assert mlrun.show(run)["code"]["uri"]
+
+
+def test_over_ssh_a_pending_job_is_cancelled(mlrun: Mlrun, project: Project, login_node: Cluster):
+    options = ("--on", "queue", "--env-manager", "local", "-c", '{"options": ["hold"]}')
+    process = mlrun.popen("run", command(project, "true"), *options)
+    run = until(lambda: mlrun("list", "--json").json["runs"], 60)[0]["id"]
+    until(lambda: "is pending (JobHeldUser)" in mlrun("show", run).out, 90)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert login_node.call("squeue", "-h", "-t", "all", "-n", run, "-o", "%T") == "CANCELLED"

@@ -197,7 +197,7 @@ class SshBackend:
         host = ticket.data["host"]
         if said["state"] is not None:
             outcome = None if said["outcome"] is None else decode(Outcome, said["outcome"], f"what {host} says")
-            return State(said["state"], outcome)
+            return State(said["state"], outcome, said["remark"])
         if not given_up:
             return State(SUBMITTED)
         message = f"{host} does not have the run: mlrun was killed before it came there, or it was removed there"

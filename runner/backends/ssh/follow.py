@@ -70,6 +70,8 @@ class Follow:
             frame = connection.hear()
             if frame.kind == "piece":
                 self._take(sink, frame)
+            elif frame.kind == "remark":
+                sink.progress(str(frame.head["text"]))
             elif frame.kind == "ended":
                 outcome = frame.head["outcome"]
                 if outcome is not None and not once:

@@ -10,10 +10,10 @@ from typing import Any
 
 from runner.errors import BackendError
 from runner.worker.codec import encode
-from runner.worker.facts import Outcome
+from runner.worker.facts import Launching, Outcome
 from runner.worker.remote.frames import Channel
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import UNREACHABLE, State, look
+from runner.worker.state import SUBMITTED, UNREACHABLE, State, look
 from runner.worker.tools import reap
 
 _BLOCK = 1 << 18
@@ -29,6 +29,7 @@ class Follow:
         self._channel, self._run = channel, run
         paths = {"progress": run.progress, "stdout": run.stdout, "stderr": run.stderr}
         self._files = {name: (path, offsets.get(name, 0)) for name, path in paths.items()}
+        self._remarked = ""
 
     def until_ended(self) -> None:
         """Tell all until the run has ended, and then how."""
@@ -43,12 +44,19 @@ class Follow:
                 looked = now
                 reap()
                 state = look(self._run)
-                if state.ended or state.name == UNREACHABLE:
+                if state.ended or (state.name == UNREACHABLE and not self._run.has(Launching)):
                     break
+                self._remark(state)
             time.sleep(min(max(_SOONEST, (now - quiet) / 10), _LATEST))
         while self._tell():
             pass
         self._channel.send("ended", **said(look(self._run)))
+
+    def _remark(self, state: State) -> None:
+        """Tell what a run waits for: its place in a queue, or a launcher that does not answer and will again."""
+        if state.name in (SUBMITTED, UNREACHABLE) and state.remark not in ("", self._remarked):
+            self._remarked = state.remark
+            self._channel.send("remark", text=state.remark)
 
     def so_far(self) -> None:
         """Tell what there is now, and no more."""
@@ -72,7 +80,7 @@ class Follow:
 
 def said(state: State) -> "dict[str, Any]":
     """Return a state as a frame's head has it."""
-    return {"state": state.name, "outcome": encode(state.outcome)}
+    return {"state": state.name, "outcome": encode(state.outcome), "remark": state.remark}
 
 
 def unknown(run: RunDirectory) -> BackendError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+import secrets
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def pack(cache: Path) -> Path:
     path = cache / "workers" / f"{hashlib.sha256(data).hexdigest()}.pyz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # several threads may pack at once
         aside.write_bytes(data)
         aside.replace(path)
     return path

@@ -19,6 +19,7 @@ from runner.worker.tools import reap
 
 _BLOCK = 1 << 20
 _SOONEST, _LATEST = 0.002, 0.1  # seconds between two looks
+_WAITING = 0.5  # the same, while a run is in a queue: its files may lie on a network's file system
 _LOOK = 0.5  # seconds between two looks at the processes: an outcome says more, and costs less
 
 
@@ -48,7 +49,7 @@ class Tail:
                         return self._drained(sink)
                     self._tell(state, sink)
                 quiet = time.monotonic() - quiet_since
-                if pause(min(max(_SOONEST, quiet / 10), _LATEST)):
+                if pause(min(max(_SOONEST, quiet / 10), _WAITING if self._told else _LATEST)):
                     looked = 0.0  # the worker has gone: its outcome is there, or nobody will write one
 
     def _tell(self, state: State, sink: Sink) -> None:
@@ -56,6 +57,8 @@ class Tail:
         if state.name in (SUBMITTED, UNREACHABLE) and state.remark not in ("", self._told):
             self._told = state.remark
             sink.progress(state.remark)
+        elif state.name not in (SUBMITTED, UNREACHABLE):
+            self._told = ""
 
     def _check_beginning(self, worker: int | None) -> None:
         """See whether our worker has died before it could even claim the run: nobody else would ever know."""

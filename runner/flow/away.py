@@ -9,7 +9,7 @@ from contextlib import suppress
 from runner.backends import registry
 from runner.backends.backend import Backend, Sink, Ticket
 from runner.errors import FormatError, MlrunError
-from runner.worker.clock import now
+from runner.worker.clock import now, seconds
 from runner.worker.codec import decode, encode
 from runner.worker.facts import Outcome
 from runner.worker.files import pretty, read_json
@@ -19,6 +19,7 @@ from runner.worker.state import UNREACHABLE, State
 from runner.worker.values import dataclass
 
 _HERE = "local"
+_FRESH = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,18 @@ def _bring(backend: Backend, ticket: Ticket, run: RunDirectory, *, bring: bool) 
 def _remembered(run: RunDirectory, state: State) -> State:
     if state.name == UNREACHABLE:
         return _unreachable(run, state.remark)
-    if not state.ended:
+    if not state.ended and not _is_news_of_old(run, state):
         with suppress(MlrunError):
             rewrite(run.seen, pretty(encode(Seen(state.name, now()))))
     return state
+
+
+def _is_news_of_old(run: RunDirectory, state: State) -> bool:
+    """Whether the same was seen within the last minute: for hundreds of runs in a queue, notes cost more than looks."""
+    with suppress(OSError, MlrunError, json.JSONDecodeError):
+        seen = decode(Seen, read_json(run.seen), str(run.seen))
+        return seen.state == state.name and 0 <= seconds(now()) - seconds(seen.at) < _FRESH
+    return False
 
 
 def _unreachable(run: RunDirectory, reason: str) -> State:

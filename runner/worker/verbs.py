@@ -35,7 +35,9 @@ def _execute(words: Sequence[str]) -> int:
     """Carry out a run that was prepared on another machine and handed to a launcher: what a job's script calls."""
     from runner.worker.execution.start import execute_here
 
-    return execute_here(Path(words[0]))
+    directory = Path(words[0])
+    _speak_into(directory / "worker.log")  # the job's own output is for what Slurm has to say
+    return execute_here(directory)
 
 
 def _wait(words: Sequence[str]) -> int:
@@ -49,11 +51,15 @@ def _wait(words: Sequence[str]) -> int:
     if not line.endswith(b"\n"):
         return 0
     directory = Path(os.fsdecode(line[:-1]))
-    log = os.open(directory / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for stream_number in (1, 2):
-        os.dup2(log, stream_number)
-    os.close(log)
+    _speak_into(directory / "worker.log")
     return start.start(directory)
+
+
+def _speak_into(path: Path) -> None:
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
 
 
 def _look(words: Sequence[str]) -> int:

@@ -1,7 +1,9 @@
 """The real command with a real Slurm of one node: what a cluster's user does, and sees."""
 
 import os
+import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,64 @@ def test_a_project_with_secrets(mlrun: Mlrun, project: Project, cluster: Cluster
     said = mlrun("run", path, *SLURM, TOKEN="hush-hush")
     assert said.out.split() == ["9", "0"]  # the command has it; the job's own environment never had
     assert not [file for file in cluster.base.rglob("*") if file.is_file() and b"hush-hush" in file.read_bytes()]
+
+
+def test_a_script_logs_into_its_run_from_the_node(mlrun: Mlrun, project: Project, cluster: Cluster):
+    project.write(
+        "log.py",
+        "import json, os, urllib.request\n"
+        "body = {'run_id': os.environ['MLFLOW_RUN_ID'], 'key': 'rmse', 'value': 0.25, 'timestamp': 1, 'step': 0}\n"
+        "token = 'Bearer ' + os.environ['MLFLOW_TRACKING_TOKEN']\n"
+        "headers = {'Authorization': token, 'Content-Type': 'application/json'}\n"
+        "url = os.environ['MLFLOW_TRACKING_URI'] + '/api/2.0/mlflow/runs/log-metric'\n"
+        "urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)).read()\n",
+    )
+    mlrun("run", command(project, f"{sys.executable} log.py"), *SLURM).ok()
+    assert [(each["name"], each["last"]) for each in mlrun.show()["metrics"]["series"]] == [("rmse", 0.25)]
+
+
+def test_a_job_that_will_never_begin_says_so(mlrun: Mlrun, project: Project, cluster: Cluster):
+    process = mlrun.popen("run", command(project, "true"), *SLURM, "-c", '{"time": 500}')
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, b"")
+    assert next(line for line in lines if b"PartitionTimeLimit" in line).endswith(
+        b"(PartitionTimeLimit): it will not begin as it is, see `scontrol show job`\n"
+    )
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+
+
+def test_slurm_is_asked_once_for_all_runs(mlrun: Mlrun, project: Project, cluster: Cluster, tmp_path: Path):
+    programs, calls = tmp_path / "bin", tmp_path / "calls"
+    programs.mkdir()
+    for name in ("sbatch", "squeue", "scancel", "scontrol"):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} >> {calls}\nexec {shutil.which(name)} "$@"\n')
+        (programs / name).chmod(0o755)
+    path = command(project, "true")
+    for _ in range(3):
+        mlrun("run", path, *SLURM, "-c", '{"hold": true}', "--detach", PATH=f"{programs}:{os.environ['PATH']}").ok()
+    until(lambda: len(list(Path(os.environ["MLRUN_HOME"]).glob("runs/*/launch.json"))) == 3, 90)
+    calls.unlink()
+    rows = mlrun("list", "--json").ok().json["runs"]  # its own PATH has no such programs: runs know how they are asked
+    assert {row["status"] for row in rows} == {"submitted"}
+    assert calls.read_text() == "squeue\n"
+    mlrun("cancel", *[row["id"] for row in rows]).ok()
+
+
+def test_the_environment_of_a_waiting_job_is_not_pruned(mlrun: Mlrun, project: Project, cluster: Cluster):
+    project.write("python_env.yaml", "python: '3'\n")
+    path = command(project, "python -c 'print(1)'")
+    run = mlrun("run", path, "-b", "slurm", "-c", '{"hold": true}', "--detach").ok().out.strip()
+    until((mlrun.directory(run) / "launch.json").exists, 120)
+    for lock in Path(os.environ["MLRUN_CACHE"]).glob("envs/*/*.lock"):
+        os.utime(lock, (0, 0))  # the job has waited for long
+    assert mlrun("env", "prune", "--older-than", "1d", "--json").ok().json["removed"] == []
+    cluster.call("scontrol", "release", mlrun.show(run)["execution"]["job_id"])
+    mlrun("wait", run).ok()
+    for lock in Path(os.environ["MLRUN_CACHE"]).glob("envs/*/*.lock"):
+        os.utime(lock, (0, 0))
+    assert len(mlrun("env", "prune", "--older-than", "1d", "--json").ok().json["removed"]) == 1
 
 
 def test_over_ssh_a_job_waits_runs_and_comes_home_without_the_near_side(

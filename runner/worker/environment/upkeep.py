@@ -12,6 +12,7 @@ from runner.worker.environment.mutex import alone, is_free
 from runner.worker.environment.shelf import sweep, tidy
 from runner.worker.environment.slot import Slot, Use, held_by, size_of, slots, uses
 from runner.worker.environment.soundness import broken, difference
+from runner.worker.environment.waiting import is_awaited
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.values import dataclass
 
@@ -131,7 +132,7 @@ def _shelved(slot: Slot, *, building: bool, sizes: bool = False) -> Shelved:
         slot.key,
         marker.environment,
         (lock if lock.exists() else slot.root).stat().st_mtime,
-        held=not all(is_free(held_by(one)) for one in slot.prefixes()),
+        held=is_awaited(prefix) or not all(is_free(held_by(one)) for one in slot.prefixes()),
         fault=broken(slot, marker),
         uses=uses(prefix),
         size=size,

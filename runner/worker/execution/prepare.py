@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Optional
 
 from runner.worker.clock import seconds
 from runner.worker.command import render, shell_argv
+from runner.worker.environment.waiting import await_turn
 from runner.worker.execution import baggage, neighbours, opened, surroundings
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import Sight, hash_declared, observe
@@ -88,7 +89,7 @@ def prepare_for_later(job: Job) -> None:
     luggage = baggage.unpack_for_later(job.run)
     baggage.check(luggage, job.spec)
     workplace = set_up(job.run, job.spec, job.placement, job.objects, job.say)
-    _install(job, workplace, luggage.installer)
+    await_turn(_install(job, workplace, luggage.installer), job.run)
     render(job.spec.command, job.spec.parameters, workplace.places)
     if any(each.sha256 is not None for each in job.spec.inputs):  # a wrong one is said now, and not after the queue
         digests = Digests(job.cache)

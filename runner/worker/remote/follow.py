@@ -18,6 +18,7 @@ from runner.worker.tools import reap
 
 _BLOCK = 1 << 18
 _SOONEST, _LATEST = 0.002, 0.1  # seconds between two looks at the files
+_WAITING = 0.5  # the same, while a run is in a queue: its files may lie on a network's file system
 _LOOK = 0.5  # seconds between two looks at the processes
 
 
@@ -47,7 +48,7 @@ class Follow:
                 if state.ended or (state.name == UNREACHABLE and not self._run.has(Launching)):
                     break
                 self._remark(state)
-            time.sleep(min(max(_SOONEST, (now - quiet) / 10), _LATEST))
+            time.sleep(min(max(_SOONEST, (now - quiet) / 10), _WAITING if self._remarked else _LATEST))
         while self._tell():
             pass
         self._channel.send("ended", **said(look(self._run)))
@@ -57,6 +58,8 @@ class Follow:
         if state.name in (SUBMITTED, UNREACHABLE) and state.remark not in ("", self._remarked):
             self._remarked = state.remark
             self._channel.send("remark", text=state.remark)
+        elif state.name not in (SUBMITTED, UNREACHABLE):
+            self._remarked = ""
 
     def so_far(self) -> None:
         """Tell what there is now, and no more."""

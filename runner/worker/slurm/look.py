@@ -50,9 +50,15 @@ def _by_job(run: RunDirectory, launched: Launched, access: Launching) -> State:
     if run.has(Start):
         return State(RUNNING, remark=f"job {job.id} runs on {job.nodes}")
     if job.is_pending:
-        reason = "" if job.reason == "None" else f" ({job.reason})"
-        return State(SUBMITTED, remark=f"job {job.id} is pending{reason}")
+        return State(SUBMITTED, remark=f"job {job.id} is pending{_why_pending(job.reason)}")
     return State(PREPARING, remark=f"job {job.id} begins on {job.nodes}")
+
+
+def _why_pending(reason: str) -> str:
+    if reason == "None":
+        return ""
+    stuck = any(word in reason for word in _STUCK)
+    return f" ({reason})" + (": it will not begin as it is, see `scontrol show job`" if stuck else "")
 
 
 def settle(run: RunDirectory, outcome: Outcome) -> State:
@@ -135,6 +141,17 @@ def _forgotten(run: RunDirectory, launched: Launched) -> Outcome:
     return Outcome("lost", now(), error=Failure(message, "run it again"))
 
 
+_STUCK = (  # reasons that time alone does not mend
+    *("PartitionTimeLimit", "PartitionNodeLimit", "PartitionConfig", "BadConstraints", "InvalidAccount", "InvalidQOS"),
+    *(
+        "DependencyNeverSatisfied",
+        "JobHeld",
+        "QOSNotAllowed",
+        "AccountNotAllowed",
+        "MaxMemPerLimit",
+        "MaxJobsPerAccount",
+    ),
+)
 _AGAIN = "run it again; `sinfo -R` says what is wrong with the node"
 _REASONS = {
     "TIMEOUT": ("timeout", "ran out of its time", "raise `time` under `resources`"),

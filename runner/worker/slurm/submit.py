@@ -45,7 +45,9 @@ def submit(run: RunDirectory, spec: RunSpec, placement: Placement) -> Launched:
     if done.code:
         reason = complaint(done)
         return _found(run, access, BackendError(f"Slurm does not take the job: {reason}", hint=_cure(reason)))
-    job = done.text.strip().splitlines()[-1].partition(";")[0]
+    job = done.text.rpartition("\n")[0].rpartition("\n")[2].partition(";")[0]
+    if not job.isdigit():  # a site's own sbatch may say anything
+        return _found(run, access, BackendError(f"sbatch names no job: {done.text.strip()!r}", hint=_cure("option")))
     return note(run, job, access.cluster, chosen.get("partition", ""))
 
 

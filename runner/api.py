@@ -85,13 +85,16 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
     isolated: bool = False,
     docker_args: Mapping[str, str | bool] | None = None,
     build_image: bool = False,
+    reuse: bool | None = None,
 ) -> SubmittedRun:
     """Run an entry point of a project, as `mlflow.projects.run` does.
 
     Parameter values become text through ``str``; a sequence is a `list` parameter. The command's output goes to the
-    run's logs. With ``synchronous``, returns when the run has ended; RunFailedError is raised where it did not succeed.
+    run's logs. With ``reuse``, a past run's results are taken over where nothing has changed since (None: where
+    $MLRUN_REUSE says so, as inside of `mlrun run --reuse`). With ``synchronous``, returns when the run has ended;
+    RunFailedError is raised where it did not succeed. Raises another MlrunError, and leaves no run behind, where the
+    project, a value or the source is wrong.
     ``tracking_uri`` is a team's MLflow server, where the run appears too (MLFLOW_TRACKING_URI where left out).
-    Raises another MlrunError, and leaves no run behind, where the project, a value or the source is wrong.
     """
     from runner.publishing.destination import destination
 
@@ -114,6 +117,7 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
             tracking_uri=where.tracking_uri,
         ),
         storage_dir=None if storage_dir is None else Path(storage_dir),
+        reuse=bool(os.environ.get("MLRUN_REUSE")) if reuse is None else reuse,
         argv=("runner.run", os.fspath(uri)),
         container=Containing(_arguments(docker_args or {}), build_image),
     )

@@ -25,10 +25,15 @@ def dismissed_on_error(backend: Backend) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        dismiss = getattr(backend, "dismiss", None)
-        if dismiss is not None:
-            dismiss()
+        dismiss(backend)
         raise
+
+
+def dismiss(backend: Backend) -> None:
+    """Tell a backend that no run comes."""
+    tell = getattr(backend, "dismiss", None)
+    if tell is not None:
+        tell()
 
 
 def expect(backend: Backend) -> None:

@@ -148,7 +148,9 @@ def say_end(session: Session, record: Any) -> None:
     took = "" if seconds is None else f" in {seconds:.1f} s"
     name = f" ({run['name']})" if run.get("name") else ""
     identity = short(run["id"])
-    session.say(f"{click.style(mark, fg=color)} {identity}{name} {run['status']}{took}{_reason(result)}")
+    reused = (record.get("relations") or {}).get("reused")
+    how = f"reused {short(reused)}: nothing has changed since" if reused else f"{run['status']}{took}"
+    session.say(f"{click.style(mark, fg=color)} {identity}{name} {how}{_reason(result)}")
     error = result.get("error")
     if error and not (run["status"] == "killed" or result["exit_code"]):  # the line above has said it
         session.complain(error["message"], error.get("hint", ""))

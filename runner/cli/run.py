@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,12 @@ if TYPE_CHECKING:
 @upgradable
 @click.option("--max-file-size", metavar="SIZE", help="Source files above this are recorded, not stored (100M).")
 @click.option("--dry-run", is_flag=True, help="Plan and print what would run; nothing is made.")
+@click.option(
+    "--reuse",
+    is_flag=True,
+    envvar="MLRUN_REUSE",
+    help="Where a past run came to the same already, take its results; runs inside this one do so too.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Return when the run is launched; `mlrun logs -f` follows it.")
 @launching
 @common
@@ -87,6 +94,8 @@ def run(session: Session, /, **options: Any) -> None:
     refuse_what_is_to_come(options)
     from runner.backends.choice import choose
 
+    if options["reuse"]:
+        os.environ["MLRUN_REUSE"] = "1"  # for the runs that this one starts
     chosen, backend = choose(options["host"], options["backend"], options["backend_config"]), None
     if not options["dry_run"]:
         from runner.backends.warm import warmed
@@ -151,6 +160,7 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         size_cap=None if options["max_file_size"] is None else size(options["max_file_size"]),
         keep_work=options["keep_work"],
         trace=not options["no_trace"],
+        reuse=options["reuse"],
         argv=tuple(sys.argv),
         container=Containing(options["docker_args"], options["build_image"]),
     )

@@ -13,6 +13,7 @@ from runner.cli.sub_runs import sub_run_rows
 from runner.cli.when import ago, amount, duration
 
 if TYPE_CHECKING:
+    from runner.store.store import Store
     from runner.worker.rundir import RunDirectory
 
 _MOST = 8  # files of one kind, before the rest is counted
@@ -49,11 +50,21 @@ def show(session: Session, run_id: str) -> None:
     for label, text in lines(record):
         color = _COLORS.get(record["run"]["status"]) if label == "status" else None
         click.echo(click.style(f"{label:12}", bold=True) + click.style(printable(text), fg=color))
+    for number, text in enumerate(_inside(store, run.id, 0)):
+        click.echo(click.style(f"{'runs inside' if number == 0 else '':12}", bold=True) + printable(text))
     if found[1] is not None and found[1].remark:
         session.say(f"note: {found[1].remark}")
     for label, text in _published(run):
         click.echo(click.style(f"{label:12}", bold=True) + printable(text))
     session.detail(f"the files are in {run.path}")
+
+
+def _inside(store: Store, run: str, depth: int) -> Iterator[str]:
+    """Yield a line for each run that was started from inside a run, those inside of it indented below."""
+    for each in store.index.children_of(run):
+        took = f" in {duration(each.duration)}" if each.duration is not None else ""
+        yield f"{'  ' * depth}{each.id[-8:]}  {each.entry_point}  {each.status}{took}"
+        yield from _inside(store, each.id, depth + 1)
 
 
 def _published(run: RunDirectory) -> Iterator[Line]:

@@ -55,5 +55,6 @@ class Ask:
     size_cap: int | None = None  # bytes; None: the default of snapshots
     keep_work: bool = False
     trace: bool = True
+    reuse: bool = False  # where a past run came to the same already, execute nothing
     container: Containing = field(default_factory=Containing)
     argv: tuple[str, ...] = ()

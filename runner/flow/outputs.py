@@ -52,6 +52,32 @@ def bring_out(outputs: Sequence[FileFact], store: Store, run: RunDirectory, targ
     return [goal for _, goal in goals]
 
 
+def is_whole(item: FileFact, store: Store, run: RunDirectory) -> bool:
+    """Whether the bytes of an output are still there, in the store or where an in-place run left them."""
+    return _place_of(item, store, run) is not None
+
+
+def bring_back(item: FileFact, store: Store, run: RunDirectory, goal: Path) -> None:
+    """Write an output to the place where a run would have left it, over what is there; nothing where it is the same."""
+    if item.sha256 is None or (goal.is_file() and not goal.is_symlink() and sha256_of_file(goal) == item.sha256):
+        return
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    aside = goal.with_name(f".{goal.name[:100]}.mlrun-{os.getpid()}")
+    try:
+        write(item, store, run, aside)
+        aside.chmod(item.mode & 0o777)
+        aside.replace(goal)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _place_of(item: FileFact, store: Store, run: RunDirectory) -> Path | None:
+    if item.sha256 is None:
+        return None
+    kept = [store.objects.path(item.sha256)] if store.objects.has(item.sha256) else []
+    return next((p for p in [*kept, *_places(item, run)] if p.is_file() and sha256_of_file(p) == item.sha256), None)
+
+
 def _goal(target: Path, item: FileFact) -> Path:
     path = item.path.lstrip("/")
     if ".." in path.split("/"):

@@ -55,7 +55,7 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             source.project, planning.choice_of(project, entry), manager=ask.env_manager, caller_environ=os.environ
         )
         environment = contained(environment, ask)
-        captured = _captured(ask, entry, source, store)
+        captured = _captured(ask, [entry, *project.entry_points.values()], source, store)
         spec = planning.plan(project, entry, resolved, captured.snapshot, environment.spec)
         in_place = source.in_place and not ask.isolated
         if not in_place:
@@ -137,13 +137,14 @@ def _logged(store: Store, downloads: Path, name: str, uri: str) -> str:
     return logged.locate(store, downloads, name, uri)
 
 
-def _captured(ask: Ask, entry: EntryPoint, source: Source, store: Store) -> Captured:
+def _captured(ask: Ask, entries: Iterable[EntryPoint], source: Source, store: Store) -> Captured:
+    """Take the snapshot. What any entry point is declared to write is no source, where git does not track it."""
     cache = StatCache(store.cache / "stat.sqlite")
     captured = take(
         source,
         store.objects,
         cache,
-        outputs=(*entry.outputs, *entry.metrics),
+        outputs=tuple(dict.fromkeys(path for entry in entries for path in (*entry.outputs, *entry.metrics))),
         skip=(store.root, store.cache),
         size_cap=SIZE_CAP if ask.size_cap is None else ask.size_cap,
     )

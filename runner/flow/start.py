@@ -10,10 +10,12 @@ from pathlib import Path
 
 from runner import __version__
 from runner.backends.backend import Backend, Launch, Ticket
-from runner.backends.warm import dismissed_on_error, expect, warmed
+from runner.backends.reused import ReusedBackend
+from runner.backends.warm import dismiss, dismissed_on_error, expect, warmed
 from runner.flow.actor import actor
 from runner.flow.ask import Ask, Labels, Say
 from runner.flow.prepare import Prepared, prepare
+from runner.flow.reuse import find_reusable, put_in_place
 from runner.records.clean import clean_argv, clean_text
 from runner.store.store import Store, new_id
 from runner.worker.clock import now
@@ -54,8 +56,14 @@ def start(
     if not getattr(backend, "in_place", True):  # where it carries runs out, nobody has the project's directory
         ask = replace(ask, isolated=True)
     with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
-        expect(backend)
+        past = find_reusable(prepared, store) if ask.reuse else None
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)
+        if past is None:
+            expect(backend)
+        else:
+            dismiss(backend)
+            put_in_place(past, prepared, store)
+            backend, request = ReusedBackend(past), replace(request, reused=past.id, backend="local")
         run = make(prepared, request, store, say, hold)
     return submit(run, store, backend, replace(prepared.launch, foreground=foreground, say=say), prepared.spec)
 

@@ -62,7 +62,7 @@ def compose(run: RunDirectory, store: Store, state: State | None = None, *, brie
         outputs=tuple(_output(fact) for fact in facts.outputs.files),
         metrics=metrics,
         tracking=tracking,
-        relations=Relations(parent=facts.request.parent, rerun_of=facts.request.rerun_of),
+        relations=Relations(parent=facts.request.parent, rerun_of=facts.request.rerun_of, reused=facts.request.reused),
         spec_digest=Digest(facts.spec.digest),
         pinned_digest=Digest(_pinned(facts).pinned_digest),
         tool=_tool(facts.request.tool),

@@ -70,6 +70,8 @@ def clock_set_back(outcome: Outcome | None, started: str | None) -> tuple[Gap, .
 def _not_reached(state: State) -> str:
     if state.outcome is None:
         return f"the run is {state.name}" + (f": {state.remark}" if state.remark else "")
+    if state.outcome.reason == "reused":
+        return "nothing was executed, the results are another run's (relations.reused)"
     error = state.outcome.error
     return f"the run {state.name}" if error is None else f"the run {state.name}: {error.message}"
 

@@ -104,7 +104,7 @@ def trace(subject: Subject, store: Store, direction: str = UP) -> Lineage:
 def _begin(subject: Subject, store: Store, direction: str) -> tuple[str, ...]:
     digests = [subject.sha256 or NOTHING]
     ask = store.index.producers_of if direction == UP else store.index.readers_of
-    return _runs(ask(digests).get(digests[0], ()))
+    return _innermost(_runs(ask(digests).get(digests[0], ())), store)
 
 
 def _step(identity: str, store: Store, direction: str) -> Step:
@@ -140,7 +140,7 @@ def _sources(record: Any, store: Store) -> Iterable[Link]:
     for item, sha256 in zip(record["inputs"], digests, strict=True):
         earlier = [touch for touch in writers.get(sha256 or "", ()) if touch.created < record["run"]["created"]]
         runs = dict.fromkeys((*_runs(earlier), *item["produced_by"]))
-        yield Link(item["path"], sha256, item["basis"], tuple(runs))
+        yield Link(item["path"], sha256, item["basis"], _innermost(tuple(runs), store))
 
 
 def _uses(record: Any, store: Store) -> Iterable[Link]:
@@ -150,7 +150,15 @@ def _uses(record: Any, store: Store) -> Iterable[Link]:
     bases = {item["path"]: item["basis"] for item in record["outputs"]}
     for sha256, path in row.outputs:
         later = [touch for touch in readers.get(sha256, ()) if touch.created > row.summary.created]
-        yield Link(path, sha256, bases.get(path, "declared"), _runs(later))
+        yield Link(path, sha256, bases.get(path, "declared"), _innermost(_runs(later), store))
+
+
+def _innermost(runs: tuple[str, ...], store: Store) -> tuple[str, ...]:
+    """Leave out runs in which another of them took place: a pipeline in place sees the files of its steps."""
+    if len(runs) < 2:  # noqa: PLR2004 - nothing to choose from
+        return runs
+    outer = {summary.parent for summary in map(store.index.get, runs) if summary is not None}
+    return tuple(run for run in runs if run not in outer)
 
 
 def _runs(touches: Iterable[Touch]) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ class Relations:
 
     parent: str | None = None
     rerun_of: str | None = None
+    reused: str | None = None  # nothing was executed: the results are those of this run
     sweep: str | None = None
 
 

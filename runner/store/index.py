@@ -85,6 +85,15 @@ class Index:
         """Return the ids of the runs with a name, the newest first."""
         return self._ask(lambda database: tables.ids_named(database, name))
 
+    def ids_with_spec(self, digest: str) -> list[str]:
+        """Return the ids of the runs with a spec of this digest, the newest first."""
+        return self._ask(lambda database: tables.ids_of(database, "spec", digest))
+
+    def children_of(self, identity: str) -> list[Summary]:
+        """Return the runs that were started from inside a run, the oldest first."""
+        found = map(self.get, reversed(self._ask(lambda database: tables.ids_of(database, "parent", identity))))
+        return [summary for summary in found if summary is not None]
+
     def ids_like(self, text: str, *, end: bool) -> list[str]:
         """Return the ids that end with a text, or hold it anywhere, the newest first."""
         return self._ask(lambda database: tables.ids_like(database, text, end=end))

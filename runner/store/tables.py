@@ -14,7 +14,7 @@ from runner.worker.values import dataclass
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 4
+VERSION = 5
 _NEAR = 2000  # runs that are looked at one by one for a condition, before all of its values are
 
 TABLES = (
@@ -211,6 +211,12 @@ def ids_like(database: sqlite3.Connection, text: str, *, end: bool) -> list[str]
     return [row[0] for row in database.execute("SELECT id FROM run WHERE id LIKE ? ORDER BY id DESC", (pattern,))]
 
 
+def ids_of(database: sqlite3.Connection, kind: str, value: str) -> list[str]:
+    """Return the ids of the runs of a `spec` (by its digest), or of a `parent` (by its id), the newest first."""
+    statement = "SELECT run FROM label WHERE kind = ? AND name = x'' AND value = ? ORDER BY run DESC"
+    return [row[0] for row in database.execute(statement, (kind, key(value)))]
+
+
 def ids_named(database: sqlite3.Connection, name: str) -> list[str]:
     """Return the ids of the runs with a name, the newest first."""
     statement = "SELECT id FROM run WHERE name = ? AND name != x'' ORDER BY created DESC, id DESC"
@@ -221,3 +227,7 @@ def _labels(summary: Summary) -> Iterable[tuple[str, bytes, bytes, float | None,
     for kind, pairs in (("param", summary.params), ("tag", summary.tags), ("metric", summary.metrics)):
         for name, value in pairs.items():
             yield kind, key(name), value_key(str(value)), number(value), summary.id
+    if summary.spec_digest:
+        yield "spec", b"", key(summary.spec_digest), None, summary.id
+    if summary.parent:
+        yield "parent", b"", key(summary.parent), None, summary.id

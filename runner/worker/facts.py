@@ -63,6 +63,7 @@ class Request:
     submitter: Optional[Identity] = None  # the process that makes and launches the run
     parent: Optional[str] = None
     rerun_of: Optional[str] = None
+    reused: Optional[str] = None  # the run whose results this one took over; nothing was executed
     mode: str = "in-place"  # in-place, fresh
     gaps: tuple[Gap, ...] = ()
     version: int = VERSION

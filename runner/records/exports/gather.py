@@ -12,6 +12,7 @@ from runner.records.exports.listing import Content, File, Listing
 from runner.records.needs import needs
 from runner.records.origin import origin_of
 from runner.records.places import lines_of, place_of
+from runner.records.restore import files_of
 from runner.store.store import Store
 from runner.worker.execution.opened import inputs_of
 from runner.worker.facts import FileFact, SourceFacts
@@ -92,14 +93,14 @@ class _Gatherer:
             self.remarks += [f"{path} was too large to be stored, and is taken from where it lies" for path in large]
 
     def inputs(self, observed: bool) -> None:
-        """Take the inputs that are not stored, if they still are what they were."""
+        """Take the inputs from where they lie, if they still are what they were, else from the store."""
         files, left = inputs_of(self._run), []
         for fact in () if files is None else files.files:
-            if fact.sha256 is None or self._store.objects.has(fact.sha256) or fact.sha256 in self._objects:
+            if fact.sha256 is None or fact.sha256 in self._objects:
                 continue
             if fact.basis == "observed" and not observed:
                 left.append(fact.path)
-            elif not self._take(fact):
+            elif not (self._take(fact) or self._take_stored(fact)):
                 self.remarks.append(f"the input {fact.path} is not what it was, or gone: a re-run will look for it")
         if left:
             more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
@@ -119,6 +120,18 @@ class _Gatherer:
         except OSError:
             return False
         self._object(fact.sha256, place)
+        return True
+
+    def _take_stored(self, fact: FileFact) -> bool:
+        """Take an input that another run has written, and that the store has for that."""
+        objects = self._store.objects
+        assert fact.sha256 is not None
+        members = files_of(fact, objects) or {}
+        named = (fact.sha256, *members.values())
+        if not all(map(objects.has, named)):
+            return False
+        for sha256 in named:
+            self._object(sha256, objects.path(sha256))
         return True
 
     def _directory(self, sha256: str, place: Path) -> bool:

@@ -1,0 +1,158 @@
+"""`mlrun run --reuse`: where nothing has changed since a past run, nothing is executed; and pipelines made of runs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Mlrun, Project
+
+LOCAL = ("--env-manager", "local")
+MAIN = """\
+name: demo
+entry_points:
+  main:
+    parameters: {table: path, word: {default: x}}
+    outputs: [out]
+    command: >-
+      echo ran >> ../ran.txt; mkdir -p out; cat {table} > out/copy.txt; echo {word} >> out/copy.txt; echo to-stdout;
+      echo to-stderr >&2; echo '{{"name":"m","value":1}}' >> "$MLRUN_METRICS"
+"""
+
+
+@pytest.fixture
+def once(mlrun: Mlrun, project: Project, tmp_path: Path) -> Project:
+    """A project that has run once."""
+    project.write("MLproject", MAIN)
+    (tmp_path / "table.txt").write_text("table\n")
+    project.commit()
+    again(mlrun, project, tmp_path, "--run-name", "first")
+    return project
+
+
+def again(mlrun: Mlrun, project: Project, tmp_path: Path, *words: str):
+    return mlrun("run", project.path, *LOCAL, "--reuse", "-P", f"table={tmp_path / 'table.txt'}", *words).ok()
+
+
+def times(tmp_path: Path) -> int:
+    return len((tmp_path / "ran.txt").read_text().splitlines())
+
+
+def test_nothing_is_executed_where_nothing_has_changed(mlrun: Mlrun, once: Project, tmp_path: Path):
+    first = mlrun.show()["run"]["id"]
+    said = again(mlrun, once, tmp_path)
+    assert times(tmp_path) == 1
+    assert f"reused {first[-8:]}: nothing has changed since" in said.err
+    assert said.out == "to-stdout\n"
+    assert "to-stderr" in said.err
+    record = mlrun.show()
+    assert record["run"]["id"] != first
+    assert record["run"]["status"] == "succeeded"
+    assert record["relations"]["reused"] == first
+    assert [item["path"] for item in record["outputs"]] == ["out/copy.txt"]
+    assert [series["name"] for series in record["metrics"]["series"]] == ["m"]
+    gaps = {gap["field"]: gap["reason"] for gap in record["gaps"]}
+    assert "nothing was executed" in gaps["run.started"]
+    again(mlrun, once, tmp_path)
+    assert mlrun.show()["relations"]["reused"] == first  # the source, not a copy of it
+
+
+def test_outputs_are_put_in_place(mlrun: Mlrun, once: Project, tmp_path: Path):
+    before = (once.path / "out/copy.txt").read_text()
+    shutil.rmtree(once.path / "out")
+    again(mlrun, once, tmp_path)
+    assert (once.path / "out/copy.txt").read_text() == before
+    (once.path / "out/copy.txt").write_text("edited")
+    again(mlrun, once, tmp_path)
+    assert (once.path / "out/copy.txt").read_text() == before
+    assert times(tmp_path) == 1
+
+
+@pytest.mark.parametrize("what", ["code", "parameter", "input", "a lost output", "not asked for", "a failed run"])
+def test_it_is_executed_where_something_has(mlrun: Mlrun, once: Project, tmp_path: Path, what: str):
+    words = ["-P", "word=y"] if what == "parameter" else []
+    if what == "code":
+        once.write("train.py", "1")
+    elif what == "input":
+        (tmp_path / "table.txt").write_text("other\n")
+    elif what == "a lost output":
+        shutil.rmtree(once.path / "out")
+        for path in (mlrun.directory().parents[1] / "objects").rglob("*"):
+            if path.is_file() and path.read_bytes() == b"table\nx\n":
+                path.unlink()
+    elif what == "a failed run":
+        once.write("MLproject", MAIN.replace("echo ran", "test ! -e ../ran.txt || exit 3; echo ran"))
+        table = f"table={tmp_path / 'table.txt'}"
+        assert mlrun("run", once.path, *LOCAL, "--reuse", "-P", table).code == 3
+        assert mlrun("run", once.path, *LOCAL, "--reuse", "-P", table).code == 3
+        return
+    if what == "not asked for":
+        mlrun("run", once.path, *LOCAL, "-P", f"table={tmp_path / 'table.txt'}").ok()
+    else:
+        again(mlrun, once, tmp_path, *words)
+    assert times(tmp_path) == 2
+
+
+def test_a_flipped_bit_in_an_output_is_not_reused(mlrun: Mlrun, once: Project, tmp_path: Path):
+    shutil.rmtree(once.path / "out")
+    [kept] = [
+        path
+        for path in (mlrun.directory().parents[1] / "objects").rglob("*")
+        if path.is_file() and path.read_bytes() == b"table\nx\n"
+    ]
+    kept.chmod(0o600)
+    kept.write_bytes(b"tablf\nx\n")
+    again(mlrun, once, tmp_path)
+    assert times(tmp_path) == 2
+
+
+def test_a_pipeline_of_runs(mlrun: Mlrun, tmp_path: Path):
+    project = shutil.copytree(Path("example_projects/pipeline").resolve(), tmp_path / "pipeline")
+    mlrun("run", project, "--reuse").ok()
+    runs = mlrun("list", "--json", "--reverse").json["runs"]
+    parent = runs[0]["id"]
+    assert [(run["entry_point"], run["parent"]) for run in runs[1:]] == [
+        ("fetch", parent),
+        ("prepare", parent),
+        ("train", parent),
+    ]
+    said = mlrun("run", project, "--reuse", "-P", "degree=5").ok()
+    assert said.err.count("nothing has changed since") == 2  # fetch and prepare; main and train have another degree
+    [old, new] = [run for run in mlrun("list", "--json", "--reverse").json["runs"] if run["entry_point"] == "train"]
+    assert new["metrics"]["rmse"] < old["metrics"]["rmse"]
+    assert mlrun("diff", old["id"], new["id"]).out.splitlines()[:2] == ["parameter", "  degree: 2 -> 5"]
+    found = mlrun("lineage", project / "model/coefficients.json", "--json").json["lineage"]
+    assert {step["entry_point"] for step in found["steps"].values()} == {"train", "prepare", "fetch"}
+    tree = mlrun("show", parent).out
+    assert all(f"{run['id'][-8:]}  {run['entry_point']}" in tree for run in runs[1:])
+    mlrun("export", old["id"], "--format", "bundle", "-o", tmp_path / "train.tar.zst").ok()
+    elsewhere = {"MLRUN_HOME": str(tmp_path / "elsewhere")}
+    shutil.rmtree(project)
+    mlrun("import", tmp_path / "train.tar.zst", **elsewhere).ok()
+    said = mlrun("rerun", old["id"], "--check", "--json", **elsewhere).ok()
+    assert json.loads(said.out)["verdict"]["kind"] == "identical"
+
+
+def test_the_pattern_of_a_driver_script(mlrun: Mlrun, project: Project):
+    project.write(
+        "MLproject",
+        "entry_points:\n  main: {command: python drive.py}\n  step:\n    parameters: {n: int}\n    command: echo {n}\n",
+    )
+    project.write(
+        "drive.py",
+        "import runner\n"
+        "for n in (1, 2):\n"
+        "    submitted = runner.run('.', 'step', parameters={'n': n}, env_manager='local')\n"
+        "    print(submitted.get_status())\n",
+    )
+    said = mlrun("run", project.path, *LOCAL).ok()
+    assert said.out == "succeeded\nsucceeded\n"
+    runs = mlrun("list", "--json", "--reverse").json["runs"]
+    assert [run["parent"] for run in runs] == [None, runs[0]["id"], runs[0]["id"]]
+    assert mlrun("run", project.path, *LOCAL, "--reuse", "-P", "extra=1").ok().out == "succeeded\nsucceeded\n"
+    assert [bool(mlrun.show(run["id"])["relations"]["reused"]) for run in mlrun("list", "--json").json["runs"][:3]] == [
+        True,
+        True,
+        False,
+    ]

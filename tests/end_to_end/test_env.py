@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import Mlrun, Project, until
+from tests.environments.index import serving
 from tests.environments.wheels import make_wheel
 
 
@@ -138,3 +140,19 @@ def test_a_run_that_never_got_a_lock_is_repeated_as_of_its_own_date(mlrun: Mlrun
     assert said.out == "1.0\n"
     assert "note: the run has left no lock; its packages are resolved as of its own date, 20" in said.err
     assert [gap["field"] for gap in mlrun.show()["gaps"]].count("environment.lock") == 1
+
+
+def test_a_rerun_knows_the_login_of_a_private_index(
+    mlrun: Mlrun, tool: Project, wheels: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with serving(wheels) as index:
+        index.login = "ada:s3cret"
+        for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
+            monkeypatch.delenv(name)
+        (home / "pip.conf").write_text(f"[global]\nindex-url = {index.url.replace('://', '://ada:s3cret@')}\n")
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(home / "pip.conf"))
+        assert mlrun("run", tool.path).ok().out == "1.0\n"
+        shutil.rmtree(home / "cache")
+        assert mlrun("rerun", "latest", UV_CACHE_DIR=str(home / "cold")).ok().out == "1.0\n"
+        kept = [path for path in (home / "store").rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
+        assert kept == []

@@ -1,5 +1,6 @@
 """A package index on the loopback, as PEP 503 (HTML) and PEP 691 (JSON, with upload times) have it; it can lie."""
 
+import base64
 import hashlib
 import json
 import threading
@@ -18,6 +19,7 @@ class Index:
     uploaded: dict[str, str] = field(default_factory=dict)  # wheel -> upload time; none at all: HTML, without times
     lies: dict[str, bytes] = field(default_factory=dict)  # wheel -> the bytes that are sent instead
     claims: dict[str, str] = field(default_factory=dict)  # wheel -> the sha256 that is told instead
+    login: str = ""  # "user:password"; without it nothing is given out
     url: str = ""
 
     def page(self, name: str) -> tuple[str, bytes]:
@@ -47,6 +49,10 @@ class Index:
         return "application/octet-stream", self.lies.get(name) or (self.wheels / name).read_bytes()
 
 
+def _in_base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 @contextmanager
 def serving(wheels: Path) -> Iterator[Index]:
     """Serve a directory of wheels for as long as the context lasts."""
@@ -60,8 +66,9 @@ def serving(wheels: Path) -> Iterator[Index]:
             self.begin()
 
         def begin(self) -> bytes:
-            kind, body = index.answer(self.path.partition("?")[0])
-            self.send_response(200)
+            allowed = not index.login or self.headers["Authorization"] == f"Basic {_in_base64(index.login)}"
+            kind, body = index.answer(self.path.partition("?")[0]) if allowed else ("text/plain", b"")
+            self.send_response(200 if allowed else 401)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -12,7 +12,7 @@ from runner.errors import EnvironmentBuildError
 from runner.worker.environment import installed, pylock
 from runner.worker.environment.locking import Local, Taken
 from runner.worker.environment.site import Site
-from runner.worker.environment.uv import CLONES
+from runner.worker.environment.uv import CLONES, wants_login
 from runner.worker.environment.versions import release_of
 from runner.worker.facts import Gap, InstalledEnvironment, Package
 from runner.worker.spec import Interpreter
@@ -20,6 +20,22 @@ from runner.worker.tools import Finished, call
 from runner.worker.values import dataclass
 
 _SPACE = "free some space (`mlrun env prune`), or point MLRUN_CACHE at a larger disk"
+_CURES = (  # words of uv's, and what to do; the first that fit
+    (
+        ("hash mismatch",),
+        "the archive is not the one that was locked; `mlrun lock --upgrade` if it was replaced on purpose",
+    ),
+    (("no space",), _SPACE),
+    (
+        ("failed to build", "build backend"),
+        "it has no wheel for this Python: name a Python that has one, or install what its build needs",
+    ),
+    (("offline", "connect", "dns", "fetch"), "installing needs the network, or the archives in uv's cache"),
+    (
+        ("no such file", "not found"),
+        "an archive that the lock names is gone; `mlrun lock --upgrade` or `--upgrade` resolves anew",
+    ),
+)
 _SEEDED_BY_VIRTUALENV = (3, 9)  # and later: it carries no pip for an older one
 
 
@@ -69,8 +85,10 @@ def _make(site: Site, interpreter: Interpreter, prefix: Path) -> str:
         if done.code == 0:
             return _creator(prefix, "virtualenv")
         refusal = (done.complaint or done.text).strip().rpartition("\n")[2]
-        site.say(f"virtualenv cannot make it ({refusal}): uv does")
         shutil.rmtree(prefix, ignore_errors=True)
+        if "no space" in refusal.lower():  # nor could uv
+            raise _unmade(interpreter, refusal)
+        site.say(f"virtualenv cannot make it ({refusal}): uv does")
     words = ["venv", "--quiet", "--no-project", "--python", interpreter.path]
     done = site.uv.ask(*words, "--seed", *_index_options(site), str(prefix), cwd=site.scratch)
     if done.code != 0:
@@ -79,11 +97,14 @@ def _make(site: Site, interpreter: Interpreter, prefix: Path) -> str:
         done = site.uv.ask(*words, str(prefix), cwd=site.scratch)
         done = done if done.code else call([prefix / "bin" / "python", "-I", "-m", "ensurepip", "--default-pip"])
     if done.code != 0:
-        reason = refusal or done.complaint
-        message = f"no virtual environment can be made with {interpreter.path}: {reason}"
-        hint = _SPACE if "no space" in reason.lower() else "see whether that Python is whole: `python -m venv` needs it"
-        raise EnvironmentBuildError(message, hint=hint)
+        raise _unmade(interpreter, refusal or done.complaint)
     return _creator(prefix, site.uv.version.replace("uv", "uv venv"))
+
+
+def _unmade(interpreter: Interpreter, reason: str) -> EnvironmentBuildError:
+    message = f"no virtual environment can be made with {interpreter.path}: {reason}"
+    hint = _SPACE if "no space" in reason.lower() else "see whether that Python is whole: `python -m venv` needs it"
+    return EnvironmentBuildError(message, hint=hint)
 
 
 def _virtualenv(site: Site, interpreter: Interpreter, prefix: Path) -> Finished:
@@ -158,17 +179,10 @@ def _succeed(site: Site, done: Finished) -> None:
 
 def _cure(reason: str) -> str:
     text = reason.lower()
-    if "hash mismatch" in text:
-        return "the archive is not the one that was locked; `mlrun lock --upgrade` if it was replaced on purpose"
-    if "no space" in text:
-        return _SPACE
-    if "failed to build" in text or "build backend" in text:
-        return "it has no wheel for this Python: name a Python that has one, or install what its build needs"
-    if "offline" in text or "connect" in text or "dns" in text or "fetch" in text:
-        return "installing needs the network, or the archives in uv's cache"
-    if "no such file" in text or "not found" in text:
-        return "an archive that the lock names is gone; `mlrun lock --upgrade` or `--upgrade` resolves anew"
-    return "`mlrun run --verbose` shows all that uv says"
+    if wants_login(reason):
+        return wants_login(reason)
+    cures = (cure for words, cure in _CURES if any(word in text for word in words))
+    return next(cures, "`mlrun run --verbose` shows all that uv says")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from runner.errors import EnvironmentBuildError
 from runner.worker.environment import pylock
 from runner.worker.environment.platforms import Target
 from runner.worker.environment.site import Site
-from runner.worker.environment.uv import AS_OF
+from runner.worker.environment.uv import AS_OF, wants_login
 from runner.worker.facts import Gap
 from runner.worker.spec import EnvironmentSpec, Interpreter
 from runner.worker.tools import Finished
@@ -112,6 +112,9 @@ def _refusal(site: Site, done: Finished) -> EnvironmentBuildError:
         message = f"the requirements cannot be resolved as of {moment}: {reason}"
         hint = "take a later --exclude-newer, or none: an index that tells no upload times shows nothing as of a date"
         return _FilteredError(message, hint=hint)
+    denied = wants_login(done.complaint)  # uv says it in a hint of its own, and elsewhere that nothing was found
+    if denied:
+        return EnvironmentBuildError(f"{message} (the index refused the login)", hint=denied)
     return EnvironmentBuildError(message, hint=_cure(reason, site.wanted))
 
 
@@ -149,7 +152,7 @@ def _name_of(line: str) -> str:
 
 def _cure(reason: str, wanted: EnvironmentSpec) -> str:
     text = reason.lower()
-    if "offline" in text or "network" in text or "dns" in text or "connect" in text:
+    if "not found in the cache" in text or "offline" in text or "network" in text or "dns" in text or "connect" in text:
         return "resolving needs the network once; a later run uses the lock that it leaves"
     if "not found in the package registry" in text or "no versions of" in text:
         where = ", ".join(file.path for file in wanted.files) or "the requirements"

@@ -162,6 +162,13 @@ def _is_here(word: str) -> bool:
     return not os.path.isabs(path) or os.path.exists(path)
 
 
+def wants_login(text: str) -> str:
+    """Return what to do where uv says that an index lets nobody in without a login, "" where it says no such thing."""
+    if "401 unauthorized" not in text.lower() and "403 forbidden" not in text.lower():
+        return ""
+    return "the index wants a login: in pip.conf or uv.toml, in a UV_INDEX_..._PASSWORD variable, or in ~/.netrc"
+
+
 def redacted(text: str) -> str:
     """Return a text without the user and password of the URLs in it."""
     return _USERINFO.sub(r"\1", text)

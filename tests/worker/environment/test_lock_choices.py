@@ -167,3 +167,12 @@ def test_an_index_that_tells_another_hash_than_it_sends_is_refused(
     with pytest.raises(EnvironmentBuildError, match="Hash mismatch"):
         host.prepare("blue")
     assert not list(host.cache.glob("envs/*/*/"))
+
+
+def test_an_index_that_wants_a_login_says_so(host: Host, index: Index) -> None:
+    index.login = "ada:s3cret"
+    with pytest.raises(EnvironmentBuildError, match="the index refused the login") as caught:
+        host.prepare("blue")
+    assert "pip.conf" in caught.value.hint
+    host.installer["UV_DEFAULT_INDEX"] = index.url.replace("://", "://ada:s3cret@")
+    assert host.names(host.prepare("blue")) == {"blue"}

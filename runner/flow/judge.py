@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from runner.errors import MlrunError
 from runner.flow.follow import record_of
 from runner.records.explain import explain
+from runner.records.points import with_values
+from runner.records.seal import parse
 from runner.records.verdict import IDENTICAL, Difference, Tolerance, Verdict, compare
 from runner.store.store import Store
 from runner.worker.codec import encode
@@ -38,7 +40,9 @@ def judge(run: RunDirectory, store: Store, tolerances: Mapping[str, Tolerance]) 
     if past is None:
         message = f"the run {run.id} is no re-run"
         raise MlrunError(message, hint="`mlrun rerun ID` makes one, and compares it")
-    before, after = record_of(store.find(past), store), record_of(run, store)
+    repeated = store.find(past)
+    before, after = parse(record_of(repeated, store)), parse(record_of(run, store))
+    before, after = with_values((before, repeated), (after, run), store.objects)
     verdict = compare(before, after, tolerances, store.objects)
     causes = () if verdict.kind == IDENTICAL else explain(before, after, store.objects)
     return Judgement(past, run.id, verdict, causes)

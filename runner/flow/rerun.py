@@ -109,9 +109,19 @@ def start_again(
     with dismissed_on_error(backend), store.writing():
         prepared = prepare_again(past, ask, store)
         expect(backend)
-        request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend, rerun_of=past.id)
+        request = request_for(prepared, _labels(past, ask), ask.argv, backend=ask.backend, rerun_of=past.id)
         run = make(prepared, request, store, say, hold)
     return submit(run, store, backend, replace(prepared.launch, foreground=foreground, say=say), prepared.spec)
+
+
+def _labels(past: RunDirectory, ask: AskAgain) -> Labels:
+    """Return what is said of the re-run; it belongs to the experiment of the run that it repeats."""
+    if ask.labels.experiment is not None or ask.labels.experiment_id is not None:
+        return ask.labels
+    request = past.read(Request)
+    same = ask.labels.tracking_uri in (None, request.tracking_uri)  # a number says nothing to another server
+    identity = request.experiment_id if same else None
+    return replace(ask.labels, experiment=request.experiment, experiment_id=identity)
 
 
 def refuse_changed(inputs: tuple[InputCheck, ...], allowed: bool) -> None:

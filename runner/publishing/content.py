@@ -74,6 +74,7 @@ def _tags(run: RunDirectory, request: Request) -> dict[str, str]:
         "mlflow.source.git.dirty": "true" if source.dirty else "",
         "mlflow.note.content": request.why,
         "mlrun.spec_digest": spec.digest,
+        "mlrun.rerun_of": request.rerun_of or "",
     }
     return {**{name: text for name, text in tags.items() if text}, **request.tags, IDENTITY: run.id}
 

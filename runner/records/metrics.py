@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,6 @@ MOST_POINTS = 10_000  # of one series that a record holds; of a longer one it ho
 MOST_POINTS_ALTOGETHER = 100_000
 _LONGEST_LINE = 1 << 16  # bytes
 _PIECE = 1 << 20  # bytes that are read at a time
-_PENDING = 1000  # lines
 
 _TEXTS = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
 
@@ -49,24 +48,23 @@ class _Series:
     maximum: float = math.nan
     digest: Any = field(default_factory=hashlib.sha256)
     points: list[tuple[float, int | None]] = field(default_factory=list)
-    pending: list[str] = field(default_factory=list)  # lines that are not yet in the digest
 
-    def add(self, value: float, step: int | None) -> None:
-        self.count += 1
-        self.last = value
-        if not value >= self.minimum:  # NaN gives way to any number
-            self.minimum = value if not math.isnan(value) else self.minimum
-        if not value <= self.maximum:
-            self.maximum = value if not math.isnan(value) else self.maximum
-        self.pending.append(f"{step} {value!r}\n")
-        if len(self.pending) > _PENDING:
-            self._digest()
-        if self.count <= MOST_POINTS:
-            self.points.append((value, step))
+    def add(self, values: Sequence[float], steps: Sequence[int | None]) -> None:
+        """Add values, with their steps, that were logged one after the other."""
+        room = MOST_POINTS - self.count
+        if room > 0:
+            self.points += zip(values[:room], steps[:room], strict=True)
+        self.count += len(values)
+        self.last = values[-1]
+        known = [value for value in values if value == value]  # NaN gives way to any number  # noqa: PLR0124
+        if known:
+            self.minimum = min(known) if math.isnan(self.minimum) else min(self.minimum, *known)
+            self.maximum = max(known) if math.isnan(self.maximum) else max(self.maximum, *known)
+        lines = [f"{step} {value!r}\n" for step, value in zip(steps, values, strict=True)]
+        self.digest.update("".join(lines).encode("ascii"))
 
     def finish(self, room: int) -> Series:
         """Return the series; its points where all of them are had and ``room`` is left for them."""
-        self._digest()
         whole = self.count <= min(MOST_POINTS, room)
         return Series(
             name=self.name,
@@ -78,10 +76,6 @@ class _Series:
             points=tuple(Point(number(value), step) for value, step in self.points) if whole else (),
             file=self.file,
         )
-
-    def _digest(self) -> None:
-        self.digest.update("".join(self.pending).encode("ascii"))
-        self.pending.clear()
 
 
 def read_metrics(
@@ -108,18 +102,30 @@ def _read_logged(path: Path, series: dict[str, _Series]) -> tuple[Metrics, list[
             while lines := stream.readlines(_PIECE):
                 digest.update(b"".join(lines))
                 size += sum(map(len, lines))
-                for index, found in enumerate(_read_lines(lines)):
-                    if found is None:
-                        wrong += [line_number + index + 1] if lines[index].strip() else []
-                        continue
-                    known = series.get(found.name) or series.setdefault(found.name, _Series(found.name))
-                    known.add(found.value, found.step)
+                wrong += [line_number + index for index in _take(lines, series)]
                 line_number += len(lines)
     except FileNotFoundError:
         return Metrics(), []
     except OSError as error:
         return Metrics(), [Gap("metrics", f"{path.name} cannot be read: {error.strerror}")]
     return Metrics(size=size, digest=Digest(digest.hexdigest())), _gaps(path, wrong)
+
+
+def _take(lines: list[bytes], series: dict[str, _Series]) -> list[int]:
+    """Add what lines say to series; return which of them, from 1, are no metrics."""
+    wrong = []
+    read: dict[str, tuple[list[float], list[int | None]]] = {}
+    for index, found in enumerate(_read_lines(lines), 1):
+        if found is None:
+            wrong += [index] if lines[index - 1].strip() else []
+            continue
+        values, steps = read.get(found.name) or read.setdefault(found.name, ([], []))
+        values.append(found.value)
+        steps.append(found.step)
+    for name, (values, steps) in read.items():
+        known = series.get(name) or series.setdefault(name, _Series(name))
+        known.add(values, steps)
+    return wrong
 
 
 def _enter(file: str, values: Values, series: dict[str, _Series]) -> list[Gap]:
@@ -129,8 +135,7 @@ def _enter(file: str, values: Values, series: dict[str, _Series]) -> list[Gap]:
         before = series.get(name)
         if before is None:
             series[name] = read = _Series(name, file)
-            for value, step in points:
-                read.add(value, step)
+            read.add(*zip(*points, strict=True))
         elif before.last != points[-1][0]:
             where = f"in {before.file}" if before.file else "as it was logged"
             gaps.append(

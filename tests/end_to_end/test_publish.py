@@ -172,6 +172,19 @@ def test_a_detached_run_is_forwarded_by_who_waits_for_it(mlrun, project):
         assert there["status"] == "FINISHED"
 
 
+def test_a_re_run_is_in_the_experiment_of_the_run_that_it_repeats(mlrun, project):
+    with Small() as small:
+        argv = ("--env-manager", "local", "--experiment-name", "churn", "--tracking-uri", small.uri)
+        mlrun("run", project.path, *argv).ok()
+        past = mlrun.show()["run"]["id"]
+        mlrun("rerun", past, "--tracking-uri", small.uri).ok()
+        first, second = small.runs.values()
+        assert first["info"]["experiment_id"] == second["info"]["experiment_id"] == small.experiments["churn"]
+        assert second["tags"]["mlrun.rerun_of"] == past
+        mlrun("rerun", past).ok()  # nobody asked for a server
+        assert len(small.runs) == 2
+
+
 @pytest.mark.parametrize(
     ("mood", "why"), [("broken", "answers 500"), ("closed", "refuses who asks: 401"), ("silent", "")]
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 
 from runner.errors import FormatError
@@ -33,9 +34,17 @@ def names(run: RunDirectory) -> Iterator[str]:
 def seal_contents(run: RunDirectory) -> str:
     """Write the list of a run's files, where there is none yet, and return its digest."""
     if not run.contents.exists():
-        pairs = ((name, sha256_of_file(run.path / name)) for name in names(run))
+        known = _artifacts(run)
+        pairs = ((name, known.get(name) or sha256_of_file(run.path / name)) for name in names(run))
         write_once(run.contents, b"".join(map(line, *zip(*pairs, strict=True))), followed=True)
     return sha256_of(run.contents.read_bytes())
+
+
+def _artifacts(run: RunDirectory) -> Mapping[str, str | None]:
+    """Return the digests that the worker found: what it read as an artifact is not read a second time."""
+    outputs = run.read_files(run.outputs)
+    files = () if outputs is None else outputs.files
+    return {fact.path: fact.sha256 for fact in files if fact.basis == "logged" and fact.mode != stat.S_IFLNK}
 
 
 def parse(data: bytes) -> Mapping[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
-from runner.errors import FormatError
+from runner.errors import FormatError, StoreError
 from runner.records.basics import Digest
 from runner.records.compose import compose
 from runner.records.contents import seal_contents
@@ -15,7 +16,7 @@ from runner.store.summary import row_of_record
 from runner.worker.codec import encode
 from runner.worker.files import Json
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import State, look
+from runner.worker.state import LOST, State, look
 
 
 def finish(run: RunDirectory, store: Store, state: State | None = None, *, brief: bool = False) -> Json:
@@ -30,6 +31,8 @@ def finish(run: RunDirectory, store: Store, state: State | None = None, *, brief
         return read(run)
     try:
         state = state or look(run)
+        if state.name == LOST and not run.outputs.exists():
+            _seal_artifacts(run, store)
         record = compose(run, store, state, brief=brief and not state.ended)
     except FormatError:
         store.index.put(summarise(run))  # it is listed as damaged from now on, and not looked at again
@@ -40,3 +43,15 @@ def finish(run: RunDirectory, store: Store, state: State | None = None, *, brief
     sealed = read(run)  # another process's may have been the first
     store.index.put(row_of_record(sealed))
     return sealed
+
+
+def _seal_artifacts(run: RunDirectory, store: Store) -> None:
+    """Do for a run whose worker was killed what it had done at the end: its artifacts are outputs, by digest."""
+    if not (run.artifacts.is_dir() or run.children.is_dir()):
+        return
+    from runner.worker.execution.artifacts import seal as seal_artifacts
+    from runner.worker.facts import Files, Gap
+
+    gap = Gap("outputs", "its worker was killed before it looked at what the run wrote: these are its artifacts alone")
+    with contextlib.suppress(OSError, StoreError):  # no room in the store: the record says they are unknown
+        run.write_files(run.outputs, seal_artifacts(run, Files(gaps=(gap,)), store.objects))

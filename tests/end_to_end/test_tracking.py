@@ -323,7 +323,7 @@ def test_a_killed_worker_loses_nothing_and_the_script_goes_on(mlrun, project, cl
     project.write("MLproject", MLPROJECT)
     project.write(
         "train.py",
-        "import os, time, mlflow\nmlflow.log_metric('m', 1)\n"
+        "import os, time, mlflow\nmlflow.log_text('kept', 'a.txt')\nmlflow.log_metric('m', 1)\n"
         "while not os.path.exists('go'): time.sleep(0.02)\nmlflow.log_metric('m', 2, step=1)\nopen('done', 'w')\n",
     )
     path = f"{client}:{os.environ['PATH']}"
@@ -334,8 +334,12 @@ def test_a_killed_worker_loses_nothing_and_the_script_goes_on(mlrun, project, cl
     project.write("go", "")
     until((project.path / "done").exists)
     until(lambda: mlrun("list", "--json").json["runs"][0]["status"] == "lost")
-    metrics = {each["name"]: each["count"] for each in mlrun.show()["metrics"]["series"]}
+    record = mlrun.show()
+    metrics = {each["name"]: each["count"] for each in record["metrics"]["series"]}
     assert metrics == {"m": 2}
+    outputs = [(each["path"], each["basis"], each["stored"]) for each in record["outputs"]]
+    assert outputs == [("artifacts/a.txt", "logged", True)]
+    assert any("its artifacts alone" in gap["reason"] for gap in record["gaps"])
 
 
 def test_a_logged_model_is_one_that_mlflow_serves(log, client, tmp_path):

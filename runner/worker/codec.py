@@ -6,19 +6,34 @@ import dataclasses
 import functools
 import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Callable, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from runner.errors import FormatError
 from runner.worker.files import Json
 
 T = TypeVar("T")
+Decoder = Callable[[Any], Any]
 _UNIONS = (Union, getattr(types, "UnionType", Union))  # Optional[X], and X | None where Python has it
+_NEWER = "it was written by a newer mlrun, or changed by hand"
+
+
+class _Misfit(Exception):  # noqa: N818 - becomes a FormatError once it is known where
+    """JSON that does not fit; ``where`` grows while the error rises from the inside."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint, self.where = message, hint, ""
+
+    def inside(self, step: str) -> _Misfit:
+        self.where = step + self.where
+        return self
 
 
 def encode(value: Any) -> Json:
     """Return the JSON of a dataclass; None and empty fields are written too, so that readers never guess."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    names = _names(type(value))  # type: ignore[arg-type]
+    if names is not None:
+        return {name: encode(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -28,64 +43,104 @@ def encode(value: Any) -> Json:
 
 def decode(kind: type[T], data: Json, where: str = "") -> T:
     """Return ``data`` as a ``kind``; FormatError names the key that does not fit. Unknown keys are refused."""
-    result: T = _decode(kind, data, where or kind.__name__)
+    try:
+        result: T = _decoder(kind)(data)  # type: ignore[arg-type]
+    except _Misfit as misfit:
+        message = f"{where or kind.__name__}{misfit.where} {misfit.message}"
+        raise FormatError(message, hint=misfit.hint) from None
     return result
 
 
-def _decode(kind: Any, data: Any, where: str) -> Any:
+@functools.lru_cache(maxsize=None)
+def _names(kind: type) -> Any:
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
+@functools.lru_cache(maxsize=None)
+def _decoder(kind: Any) -> Decoder:
+    """Return what reads one kind of value; made once for a kind, because a record may hold 100,000 of them."""
     origin = get_origin(kind)
     if origin in _UNIONS:
-        return _decode_union(get_args(kind), data, where)
+        return _union_decoder(get_args(kind))
     if origin is tuple:
-        _expect(list, data, where)
-        return tuple(_decode(get_args(kind)[0], item, f"{where}[{index}]") for index, item in enumerate(data))
+        return functools.partial(_decode_list, _decoder(get_args(kind)[0]))
     if origin is not None and issubclass(origin, Mapping):
-        _expect(dict, data, where)
-        return {key: _decode(get_args(kind)[1], item, f"{where}.{key}") for key, item in data.items()}
+        return functools.partial(_decode_mapping, _decoder(get_args(kind)[1]))
     if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, data, where)
-    if kind is float and type(data) is int:
-        return float(data)
-    _expect(kind, data, where)
-    return data
+        return _dataclass_decoder(kind)
+    return _decode_number if kind is float else functools.partial(_expect, kind)
 
 
-def _decode_union(kinds: tuple[Any, ...], data: Any, where: str) -> Any:
-    if data is None and type(None) in kinds:
-        return None
-    candidates = [kind for kind in kinds if kind is not type(None)]
-    for kind in candidates[:-1]:
+def _union_decoder(kinds: tuple[Any, ...]) -> Decoder:
+    optional = type(None) in kinds
+    *others, last = [_decoder(kind) for kind in kinds if kind is not type(None)]
+
+    def decode_union(data: Any) -> Any:
+        if data is None and optional:
+            return None
+        for decoder in others:
+            try:
+                return decoder(data)
+            except (FormatError, _Misfit):
+                continue
+        return last(data)
+
+    return decode_union
+
+
+def _decode_list(decoder: Decoder, data: Any) -> Any:
+    found = []
+    for index, item in enumerate(_expect(list, data)):
         try:
-            return _decode(kind, data, where)
-        except FormatError:
-            continue
-    return _decode(candidates[-1], data, where)
+            found.append(decoder(item))
+        except _Misfit as misfit:
+            raise misfit.inside(f"[{index}]") from None
+    return tuple(found)
 
 
-def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
-    _expect(dict, data, where)
-    hints = _hints(kind)
-    unknown = sorted(set(data) - set(hints))
-    if unknown:
-        message = f"{where} has an unknown key {unknown[0]!r}"
-        raise FormatError(message, hint="it was written by a newer mlrun, or changed by hand")
-    missing = [field.name for field in dataclasses.fields(kind) if field.name not in data and _is_required(field)]
-    if missing:
-        message = f"{where} lacks the key {missing[0]!r}"
-        raise FormatError(message)
-    return kind(**{name: _decode(hints[name], value, f"{where}.{name}") for name, value in data.items()})
+def _decode_mapping(decoder: Decoder, data: Any) -> Any:
+    found = {}
+    for key, item in _expect(dict, data).items():
+        try:
+            found[key] = decoder(item)
+        except _Misfit as misfit:
+            raise misfit.inside(f".{key}") from None
+    return found
 
 
-def _expect(kind: type, data: Any, where: str) -> None:
+def _dataclass_decoder(kind: Any) -> Decoder:
+    decoders = {name: _decoder(hint) for name, hint in get_type_hints(kind).items()}
+    required = [field.name for field in dataclasses.fields(kind) if _is_required(field)]
+
+    def decode_dataclass(data: Any) -> Any:
+        _expect(dict, data)
+        values = {}
+        for name, value in data.items():
+            decoder = decoders.get(name)
+            if decoder is None:
+                unknown = min(set(data) - set(decoders))
+                raise _Misfit(f"has an unknown key {unknown!r}", _NEWER)
+            try:
+                values[name] = decoder(value)
+            except _Misfit as misfit:
+                raise misfit.inside(f".{name}") from None
+        for name in required:
+            if name not in values:
+                raise _Misfit(f"lacks the key {name!r}")
+        return kind(**values)
+
+    return decode_dataclass
+
+
+def _decode_number(data: Any) -> float:
+    return float(data) if type(data) is int else _expect(float, data)
+
+
+def _expect(kind: type, data: Any) -> Any:
     if type(data) is not kind:
-        message = f"{where} should be {kind.__name__}, not {type(data).__name__}"
-        raise FormatError(message)
+        raise _Misfit(f"should be {kind.__name__}, not {type(data).__name__}")
+    return data
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-@functools.lru_cache(maxsize=None)
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)

@@ -20,15 +20,19 @@ from runner.worker.spec import RunSpec
 def outputs_of(run: RunDirectory, path: str | None = None) -> tuple[FileFact, ...]:
     """Return a run's outputs, or those at or under ``path``; MlrunError where there is none of that name.
 
-    An artifact may be named as it was logged, without the `artifacts/` before it. Of a run that goes on, or whose
-    worker was killed, the artifacts logged so far.
+    An artifact may be named as it was logged, without the `artifacts/` before it, and a model by its name. Of a run
+    that goes on, or whose worker was killed, the artifacts logged so far.
     """
     files = run.read_files(run.outputs)
     outputs = artifacts.so_far(run) if files is None else files.files
     if path is None:
         return outputs
     wanted = path.rstrip("/")
-    found = _under(outputs, wanted) or _under(outputs, f"{run.artifacts.name}/{wanted}")
+    logged = run.artifacts.name
+    places = (wanted, f"{logged}/{wanted}", f"{logged}/models/{wanted}")
+    found: tuple[FileFact, ...] = ()
+    for place in places:
+        found = found or _under(outputs, place)
     if not found:
         message = f"the run {run.id} has no output {path!r}"
         raise MlrunError(message, hint=f"`mlrun artifacts {run.id}` lists what it has")

@@ -342,7 +342,7 @@ def test_a_killed_worker_loses_nothing_and_the_script_goes_on(mlrun, project, cl
     assert any("its artifacts alone" in gap["reason"] for gap in record["gaps"])
 
 
-def test_a_logged_model_is_one_that_mlflow_serves(log, client, tmp_path):
+def test_a_logged_model_is_one_that_mlflow_serves(log, mlrun, client, tmp_path):
     directory, _ = log(
         """
 import mlflow.pyfunc
@@ -361,3 +361,8 @@ with mlflow.start_run():
         env={**os.environ, **QUIET, "PATH": f"{client}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert json.loads(done.stdout) == {"predictions": [{"a": 4}]}, done.stderr
+    mlrun("artifacts", "latest", "doubled", "-o", tmp_path / "out").ok()
+    brought = tmp_path / "out" / "artifacts" / "models" / "doubled"
+    files = sorted(path.relative_to(model) for path in model.rglob("*.*") if path.suffix != ".pyc")
+    assert files
+    assert all((brought / name).read_bytes() == (model / name).read_bytes() for name in files)

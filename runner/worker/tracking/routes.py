@@ -71,6 +71,9 @@ _FEATURES = {
     "webhooks": "webhooks",
 }
 
+_REGISTERED = "; a model is kept without it, and is found by its name: log_model(...) without registered_model_name"
+_HINTS = {"registered-models": _REGISTERED, "model-versions": _REGISTERED}
+
 
 class Api:
     """Answers requests from the runs."""
@@ -124,7 +127,7 @@ def _find(method: str, name: str) -> tuple[Route, tuple[str, ...]]:
         route = ROUTES.get((method, pattern))
         if route is not None:
             return route, tuple(parts[::2])
-    raise unsupported(_FEATURES.get(kind, f"'{method} {name}'"))
+    raise unsupported(_FEATURES.get(kind, f"'{method} {name}'"), _HINTS.get(kind, ""))
 
 
 def _json(value: dict[str, Json]) -> bytes:

@@ -21,16 +21,17 @@ def sub_run_rows(children: Sequence[Any], most: int) -> list[tuple[str, str, str
 
 
 def _tree(children: Sequence[Any]) -> Iterator[tuple[Any, int]]:
-    known = {child["id"] for child in children}
+    known = {child["id"]: child for child in children}
     below: dict[str | None, list[Any]] = {}
     for child in children:
         parent = child["parent"] if child["parent"] in known and child["parent"] != child["id"] else None
         below.setdefault(parent, []).append(child)
-    waiting = [(child, 0) for child in reversed(below.pop(None, []))]
-    while waiting:
-        child, depth = waiting.pop()
-        yield child, depth
-        waiting += [(each, depth + 1) for each in reversed(below.pop(child["id"], []))]
+    for first in (None, *known):  # then whoever is nested in a circle: a client may say anything
+        waiting = [(child, 0) for child in reversed(below.pop(first, []))]
+        while waiting:
+            child, depth = waiting.pop()
+            yield child, depth
+            waiting += [(each, depth + 1) for each in reversed(below.pop(child["id"], []))]
 
 
 def list_rows(sub_runs: Sequence[Mapping[str, Any]], count: int, columns: Sequence[str]) -> Iterator[list[str]]:

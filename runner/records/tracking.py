@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _UNFINISHED = "unfinished"  # of a sub-run whose end was never said, after the end of the run
 _PARENT = "mlflow.parentRunId"
+_CONTEXT = "mlflow.data.context"
 _LONGEST_SOURCE = 4096  # characters of a dataset's source: an inline one may hold all of its data
 
 
@@ -82,17 +83,21 @@ def read_tracking(
     """
     gaps: list[Gap] = []
     try:
-        names = sorted(path.name for path in run.children.iterdir()) if run.children.exists() else []
+        names = sorted(path.name for path in run.children.iterdir() if path.is_dir()) if run.children.exists() else []
         if not names and not run.tracking.exists():
             return None, ()
         track = _replay(run.path, run.id)
-        children = []
-        for name in names:
-            child = _child(run.path, run.children / name, ended, room, gaps)
-            room -= sum(len(series.points) for series in child.metrics.series)
-            children.append(child)
     except OSError as error:
         return None, (Gap("tracking", f"{run.tracking.name} cannot be read: {error.strerror}"),)
+    children = []
+    for name in names:
+        try:
+            child = _child(run.path, run.children / name, ended, room, gaps)
+        except OSError as error:
+            gaps.append(Gap("tracking", f"sub-run {name} cannot be read: {error.strerror}"))
+            continue
+        room -= sum(len(series.points) for series in child.metrics.series)
+        children.append(child)
     models, datasets = _models(run.path, track), _datasets(track)
     return Tracking(track.params, track.tags, tuple(children), models, datasets), tuple(gaps)
 
@@ -142,7 +147,7 @@ def _model(directory: Path, model: Model) -> LoggedModel:
     inside = directory.as_uri() + "/"
     path = unquote(place[len(inside) :]) if place.startswith(inside) else place
     return LoggedModel(
-        model.id, info.get("name", ""), path, info.get("status", "").replace("LOGGED_MODEL_", "").lower()
+        str(model.id), info.get("name", ""), path, info.get("status", "").replace("LOGGED_MODEL_", "").lower()
     )
 
 
@@ -152,11 +157,13 @@ def _datasets(track: Track) -> tuple[LoggedDataset, ...]:
 
 def _dataset(said: Mapping[str, Any]) -> LoggedDataset:
     words = {name: value for name, value in said["dataset"].items() if isinstance(value, str)}
-    tags = {tag.get("key"): tag.get("value") for tag in said.get("tags") or [] if isinstance(tag, dict)}
+    tags = said.get("tags")
+    pairs = [tag for tag in tags if isinstance(tag, dict)] if isinstance(tags, list) else []
+    context = next((tag.get("value") for tag in pairs if tag.get("key") == _CONTEXT), "")
     return LoggedDataset(
         name=words.get("name", ""),
         digest=words.get("digest", ""),
         source_type=words.get("source_type", ""),
         source=clean_text(words.get("source", ""))[:_LONGEST_SOURCE],
-        context=str(tags.get("mlflow.data.context") or ""),
+        context=str(context or ""),
     )

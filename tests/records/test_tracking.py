@@ -1,10 +1,21 @@
 """What a client logged, as the record has it."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from runner.records import metrics
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from runner.cli.sub_runs import sub_run_rows
+from runner.records import metrics, schemas
 from runner.records.tracking import LoggedDataset, LoggedModel, Tracking, read_tracking
+from runner.worker.codec import encode
 from runner.worker.rundir import RunDirectory
+from tests.records.samples import a_record
+
+VALIDATOR = Draft202012Validator(schemas.load("record"))
 
 
 def lines(*values):
@@ -87,3 +98,58 @@ def test_what_cannot_be_read_is_a_gap(tmp_path):
     tracking, (gap,) = read_tracking(run)
     assert tracking is None
     assert (gap.field, "cannot be read" in gap.reason) == ("tracking", True)
+
+
+SIMPLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just("m-1")
+VALUES = st.recursive(
+    SIMPLE,
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["dataset", "tags", "key"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+TAGS = [5, {}, [{"key": []}, 3, {"key": "mlflow.data.context", "value": {}}]]
+DATASETS = [{"do": "dataset", "dataset": {"dataset": {"name": f"{n}"}, "tags": tags}} for n, tags in enumerate(TAGS)]
+KINDS = ["run", "param", "tag", "untag", "dataset", "input", "output", "model", "measured"]
+KEYS = ["name", "value", "model", "id", "info", "params", "tags", "dataset", "step", "deleted", "run_name", "status",
+        "start_time", "end_time", "untag", "timestamp"]  # fmt: skip
+LINES = st.lists(
+    st.fixed_dictionaries({"do": st.sampled_from(KINDS)}, optional=dict.fromkeys(KEYS, VALUES)) | VALUES, max_size=5
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(mine=LINES, childs=LINES, points=LINES)
+@example(mine=DATASETS, childs=DATASETS, points=[])
+def test_whatever_was_appended_to_the_files_makes_a_record_that_fits_its_schema(mine, childs, points):
+    with TemporaryDirectory() as directory:
+        run = RunDirectory(Path(directory))
+        run.tracking.write_text(lines(*mine))
+        a_child(run, "1", *childs, points=lines(*points))
+        tracking, gaps = read_tracking(run)
+    record = encode(a_record(tracking=tracking, gaps=(*a_record().gaps, *gaps)))
+    assert list(VALIDATOR.iter_errors(json.loads(json.dumps(record, allow_nan=False)))) == []
+
+
+def test_what_is_no_sub_run_harms_no_other(tmp_path):
+    run = RunDirectory(tmp_path)
+    a_child(run, "1", {"do": "run", "run_name": "sound"})
+    (run.children / "file").touch()
+    (run.children / "2" / "tracking.jsonl").mkdir(parents=True)
+    tracking, (gap,) = read_tracking(run)
+    assert [child.name for child in tracking.children] == ["sound"]
+    assert gap.reason.startswith("sub-run 2 cannot be read")
+
+
+def test_sub_runs_are_drawn_below_those_they_are_nested_in_even_in_a_circle():
+    def drawn(**parents):
+        children = [
+            {"id": name, "name": name, "status": "finished", "parent": parent, "params": {}, "metrics": {"series": []}}
+            for name, parent in parents.items()
+        ]
+        return [name for name, _, _ in sub_run_rows(children, 4)]
+
+    assert drawn(a=None, b="c", c="a", d=None) == ["a", "  c", "    b", "d"]
+    assert drawn(a="gone", b="b") == ["a", "b"]
+    assert sorted(name.strip() for name in drawn(a="b", b="a", c=None)) == ["a", "b", "c"]
+    assert drawn(a=None, b=None, c=None, d=None, e=None) == ["a", "b", "c", "d", "and 1 more"]

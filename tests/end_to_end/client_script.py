@@ -22,7 +22,7 @@ def attempt(call):
         results[call.__name__] = call()
     except Exception as error:
         code = getattr(error, "error_code", type(error).__name__)
-        results[call.__name__] = [code, time.monotonic() - started < 10, "set_tracking_uri" in str(error)]
+        results[call.__name__] = [code, time.monotonic() - started < 30, "set_tracking_uri" in str(error)]
 
 
 def sub_run():

@@ -262,7 +262,14 @@ log("mine", 2)
 
 def test_an_old_python_serves_too(bench, monkeypatch):
     monkeypatch.setenv("PYENV_ROOT", PYENV)
-    run = bench.prepared(command(bench, "log('a', 1); ask('logged-models', {'name': 'm'})"))
+    text = """
+log('a', 1)
+ask('logged-models', {'name': 'm'})
+os.mkdir(os.environ["MLRUN_RUN_DIR"] + "/artifacts")
+open(os.environ["MLRUN_RUN_DIR"] + "/artifacts/a", "w").write("a")
+"""
+    run = bench.prepared(command(bench, text))
     assert bench.start(run, python=python("3.9")).wait(30) == 0, run.worker_log.read_text()
     assert run.find(Outcome).status == "succeeded", run.stderr.read_text()
     assert len(lines(run.metrics)) == len(lines(run.tracking)) == 1
+    assert [(fact.path, fact.stored) for fact in run.read_files(run.outputs).files][-1] == ("artifacts/a", True)

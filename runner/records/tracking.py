@@ -52,7 +52,7 @@ class SubRun:
 
     id: str
     name: str = ""
-    status: str = ""  # running, finished, failed, killed, scheduled, unfinished
+    status: str = ""  # running, finished, failed, killed, scheduled, unfinished, deleted
     started: str | None = None
     ended: str | None = None
     parent: str | None = None  # the sub-run that it is nested in; none: the run itself
@@ -113,12 +113,11 @@ def _child(run: Path, directory: Path, ended: bool, room: int, gaps: list[Gap]) 
     info = track.info
     metrics, more = read_metrics(directory / "metrics.jsonl", room=room)
     gaps += (Gap("tracking", f"sub-run {directory.name}: {gap.reason}") for gap in more)
-    status = str(info["status"]).lower()
     parent = track.tags.get(_PARENT)
     return SubRun(
         id=directory.name,
         name=str(info["run_name"]),
-        status=_UNFINISHED if ended and status == "running" else status,
+        status=_status(str(info["status"]).lower(), str(info["lifecycle_stage"]), ended),
         started=_moment(info.get("start_time")),
         ended=_moment(info.get("end_time")),
         parent=parent if parent is not None and parent != run.name.replace("-", "") else None,
@@ -128,6 +127,12 @@ def _child(run: Path, directory: Path, ended: bool, room: int, gaps: list[Gap]) 
         models=_models(run, track),
         datasets=_datasets(track),
     )
+
+
+def _status(said: str, stage: str, ended: bool) -> str:
+    if stage == "deleted":
+        return stage
+    return _UNFINISHED if ended and said == "running" else said
 
 
 def _moment(milliseconds: object) -> str | None:

@@ -79,6 +79,9 @@ def test_sub_runs_are_told_in_the_order_of_their_making(tmp_path):
     assert (one.params, [(s.name, s.count, s.last) for s in one.metrics.series]) == ({"p": "v"}, [("m", 2, "NaN")])
     assert (later.name, later.status, later.ended, later.parent) == ("later", "unfinished", None, "1")
     assert read_tracking(run, ended=False)[0].children[1].status == "running"
+    with (run.children / "2" / "tracking.jsonl").open("a") as stream:
+        stream.write(lines({"do": "run", "lifecycle_stage": "deleted"}))
+    assert read_tracking(run)[0].children[1].status == "deleted"
     assert gap.reason == "sub-run 1: line 2 of metrics.jsonl is no metric (an object with name, value and step)"
 
 

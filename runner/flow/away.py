@@ -32,7 +32,12 @@ class Seen:
 
 
 def ticket_of(run: RunDirectory) -> Ticket | None:
-    """Return the ticket of a run that a backend other than `local` carries out; None for one of this machine."""
+    """Return the ticket of a run that a backend other than `local` carries out; None for one of this machine.
+
+    A run that came from another store has the ticket of somebody else, on whose machines we have no business.
+    """
+    if run.imported.exists():
+        return None
     try:
         ticket = Ticket.from_json(read_json(run.ticket))
     except FileNotFoundError:

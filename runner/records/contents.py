@@ -18,13 +18,13 @@ from runner.worker.rundir import RunDirectory
 
 _LINE = re.compile(r"(\\?)([0-9a-f]{64})  ([^\n]+)\n")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
-_LATER = frozenset({"notes.jsonl", "cancel.json"})  # what may come, or grow, when the record is sealed
 
 
 def names(run: RunDirectory) -> Iterator[str]:
     """Yield the files that a record seals, relative to the run directory, sorted; links are not followed."""
-    later = {run.record, run.seal, run.contents, run.signatures, run.imported, run.published}
-    left_out = {path.name for path in (*later, run.work, run.scratch, run.secrets)} | _LATER
+    own = (run.record, run.seal, run.contents, run.signatures, run.imported, run.work, run.scratch, run.secrets)
+    later = (run.notes, run.published, run.seen, run.launcher_log)  # what comes, or grows, when the record is sealed
+    left_out = {path.name for path in (*own, *later)} | {"cancel.json"}
     with os.scandir(run.path) as entries:
         top = sorted((entry for entry in entries if entry.name not in left_out and entry.name[0] != "."), key=_name)
     for entry in top:

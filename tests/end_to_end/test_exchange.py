@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.flow.away import ticket_of
+from runner.store.store import Store
 from tests.end_to_end.conftest import MLRUN, Mlrun, Project
 from tests.end_to_end.test_share import elsewhere
 
@@ -136,3 +138,17 @@ def test_wrong_words_are_one_line(mlrun: Mlrun, project: Project, tmp_path: Path
         assert said in answer.err
     mlrun("push", tmp_path / "depot", "latest").ok()
     assert "no run of the depot answers to 'ffff" in mlrun("pull", tmp_path / "depot", "ffffffff-ffff").err
+
+
+def test_a_run_that_came_from_elsewhere_is_asked_for_on_no_machine(mlrun: Mlrun, project: Project, tmp_path: Path):
+    """Its ticket is somebody else's: to remove the copy here must not reach for the original there."""
+    mlrun("run", project.path, *LOCAL).ok()
+    mlrun("export", "latest", "-o", "x.tar.gz").ok()
+    with elsewhere(tmp_path) as there:
+        mlrun("import", "x.tar.gz", **there).ok()
+        run = Store.open(Path(there["MLRUN_HOME"]), tmp_path / "cache").find("latest")
+        ticket = json.loads(run.ticket.read_text())
+        run.ticket.write_text(json.dumps({**ticket, "backend": "ssh", "data": {"host": "x", "address": "x.invalid"}}))
+        assert ticket_of(run) is None
+        said = mlrun("rm", "-y", "latest", **there).ok()
+        assert "warning" not in said.err

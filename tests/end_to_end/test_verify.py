@@ -98,6 +98,18 @@ def test_files_that_are_gone_cut_short_or_added_are_named(mlrun: Mlrun, sealed: 
     assert found(sealed) == [f"runs/{sealed.name}/added.txt"]
 
 
+def test_what_may_come_later_is_no_finding(mlrun: Mlrun, sealed: Path):
+    mlrun("note", "latest", "said later").ok()
+    (sealed / "slurm.log").write_text("the launcher's last words")
+    output = mlrun.show()["outputs"][0]
+    (sealed / "artifacts").mkdir()
+    mlrun("artifacts", "latest", output["path"], "-o", sealed / "artifacts").ok()
+    assert found(sealed) == []
+    mlrun("export", "latest", "-o", "x.tar.gz").ok()
+    mlrun("import", "x.tar.gz", MLRUN_HOME=str(mlrun.cwd / "there")).ok()
+    assert "said later" in (mlrun.cwd / "there/runs" / sealed.name / "notes.jsonl").read_text()
+
+
 def test_the_command_line_says_what_was_changed_and_exits_1(mlrun: Mlrun, sealed: Path):
     flipped(sealed / "stdout.log", 0)
     said = mlrun("verify", "latest")

@@ -71,7 +71,8 @@ class _Gatherer:
         missing = () if origin is None else origin.without
         signatures = sorted(path.name for path in run.signatures.glob("*.sig"))
         after = [run.record.name, run.seal.name, run.contents.name, *(f"signatures/{name}" for name in signatures)]
-        for name in (*after, *contents.names(run)):
+        sealed = contents.parse(run.contents.read_bytes()) if run.contents.exists() else contents.names(run)
+        for name in (*after, run.notes.name, *sealed):
             if (run.path / name).is_file():
                 private = name in LOGS and (run.path / name).stat().st_size > 0
                 self._file(name) if logs or not private else self.without.append(name)

@@ -137,11 +137,14 @@ class _Check:
             self.wrong(run.contents.name, error.message)
         else:
             self._compare(listed)
-            known = set() if record is None else {each.digest.sha256 for each in record.outputs if each.digest}
             for name in contents.names(run):
-                # Artifacts of a run elsewhere may be fetched later: the record has their digests.
-                if name not in listed and sha256_of_file(run.path / name) not in known:
+                if name not in listed and not self._is_output(name, record):
                     self.wrong(name, "was added after the run was sealed")
+
+    def _is_output(self, name: str, record: Record | None) -> bool:
+        """Whether a file is an artifact of a run elsewhere that was fetched later: the record has its digest."""
+        outputs = () if record is None else record.outputs
+        return sha256_of_file(self._run.path / name) in {each.digest.sha256 for each in outputs if each.digest}
 
     def _compare(self, listed: Mapping[str, str]) -> None:
         left_out = self._left_out()
@@ -177,6 +180,8 @@ class _Check:
 
     def _kept_here(self) -> None:
         """Check outputs that lie in the run's own fresh directory and nowhere else."""
+        if not self._run.work.exists():  # the usual case: it went when the run had succeeded
+            return
         files, spec = self._run.read_files(self._run.outputs), self._run.read(RunSpec)
         for fact in () if files is None else files.files:
             place = self._run.work / spec.snapshot.subdirectory / fact.path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,12 +25,11 @@ FORMATS = ("bundle", "ro-crate", "prov", "slsa", "openlineage")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Where to write it.")
 @click.option("--logs", is_flag=True, help="With what the command printed, which may be private.")
 @click.option("--observed", is_flag=True, help="With the files that were lying there and that nobody declared.")
+@click.option("--wheels", is_flag=True, help="For a bundle: with the packages, for a machine that reaches no index.")
 @click.option("--license", "license_", metavar="NAME", help="For a crate: its terms, as SPDX names them, or a URL.")
 @common
 @click.pass_obj
-def export(
-    session: Session, run_id: str, form: str, output: Path | None, logs: bool, observed: bool, license_: str | None
-) -> None:
+def export(session: Session, /, run_id: str, form: str, output: Path | None, **options: Any) -> None:
     """Write a run out: a bundle, which `mlrun import` takes in and `mlrun rerun` runs again elsewhere; or a standard.
 
     \b
@@ -47,22 +46,21 @@ def export(
     """
     store = session.store
     run = store.find(run_id)
+    extras = {name: options[name] for name in ("logs", "observed")}
     if form == "bundle":
-        _bundle(session, store, run, output, logs=logs, observed=observed)
+        _bundle(session, store, run, output, **extras, wheels=options["wheels"])
     elif form == "ro-crate":
-        _crate(session, store, run, output, license_, logs=logs, observed=observed)
+        _crate(session, store, run, output, options["license_"], **extras)
     else:
         _document(session, store, run, form, output)
 
 
-def _bundle(
-    session: Session, store: Store, run: RunDirectory, output: Path | None, *, logs: bool, observed: bool
-) -> None:
+def _bundle(session: Session, store: Store, run: RunDirectory, output: Path | None, **extras: bool) -> None:
     from runner.flow.share import export_bundle
     from runner.store.store import short
 
     target = output or Path(f"{short(run.id)}.mlrun.tar.gz")
-    gathered = export_bundle(run, store, target, logs=logs, observed=observed)
+    gathered = export_bundle(run, store, target, **extras)
     listing = gathered.listing
     counts = {"files": len(listing.files), "objects": len(listing.objects)}
     _remark(session, gathered.remarks)

@@ -44,20 +44,35 @@ class Taken:
     new: bool = True  # False: it was here already, and nothing was changed
 
 
-def collect(run: RunDirectory, store: Store, *, logs: bool, observed: bool) -> Gathered:
+def collect(run: RunDirectory, store: Store, *, logs: bool, observed: bool, wheels: bool = False) -> Gathered:
     """Return what of a run travels. MlrunError for one that goes on, IntegrityError for one that was changed."""
     record_of(run, store)  # brings it here, where another machine has it
     if not look(run).ended:
         message = f"the run {run.id} has not ended"
         raise MlrunError(message, hint=f"`mlrun wait {run.id}` waits until it has")
     finish(run, store)
-    return gather(run, store, logs=logs, observed=observed)
+    archives = _archives(run, store) if wheels else ()
+    return gather(run, store, logs=logs, observed=observed, archives=archives)
 
 
-def export_bundle(run: RunDirectory, store: Store, target: Path, *, logs: bool, observed: bool) -> Gathered:
+def _archives(run: RunDirectory, store: Store) -> tuple[str, ...]:
+    """Bring the archives of a run's packages into the store, and return their digests."""
+    from runner.environments.archives import fetch_archives
+
+    installed = run.find(InstalledEnvironment)
+    if installed is None or installed.lock is None:
+        return ()
+    with unpacking(store) as aside:
+        lock = store.objects.read(installed.lock)
+        return tuple(dict.fromkeys(fetch_archives(lock, installed.packages, store.objects, aside)))
+
+
+def export_bundle(
+    run: RunDirectory, store: Store, target: Path, *, logs: bool, observed: bool, wheels: bool = False
+) -> Gathered:
     """Write a run's bundle to ``target``, where nothing is yet; return what is in it."""
     with store.writing():
-        gathered = collect(run, store, logs=logs, observed=observed)
+        gathered = collect(run, store, logs=logs, observed=observed, wheels=wheels)
         bundle.write(target, gathered.listing, gathered.places.__getitem__)
     return gathered
 

@@ -18,6 +18,7 @@ from runner.flow.follow import wait
 from runner.flow.start import start
 from runner.store.store import Store
 from tests.end_to_end.conftest import Mlrun, Project
+from tests.environments.wheels import make_wheel
 
 LOCAL = ("--env-manager", "local")
 
@@ -180,3 +181,29 @@ def test_standards_are_written_to_stdout_or_a_file_and_overwrite_nothing(
     assert "config.toml names no organisation and no orcid" in crate.json["remarks"][0]
     assert (tmp_path / "crate/ro-crate-metadata.json").exists()
     assert mlrun("export", "latest", "--format", "nonsense").code == 2
+
+
+def test_with_its_wheels_a_run_is_built_where_no_index_is_reached(
+    mlrun: Mlrun, project: Project, tmp_path: Path, monkeypatch
+):
+    make_wheel(tmp_path / "wheels", "tiny", text="print('imported')")
+    project.write("MLproject", "entry_points: {main: {outputs: [out], command: 'python -c \"import tiny\" > out'}}\n")
+    project.write("python_env.yaml", "dependencies: [tiny]\n")
+    project.commit()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    mlrun("run", project.path, PIP_FIND_LINKS=str(tmp_path / "wheels")).ok()
+    mlrun("export", "latest", "-o", "without.tar.gz").ok()
+    mlrun("export", "latest", "-o", "with.tar.gz", "--wheels").ok()
+    for path in (project.path, tmp_path / "wheels"):
+        shutil.rmtree(path)
+    with elsewhere(tmp_path) as there:
+        there["UV_CACHE_DIR"] = f"{there['HOME']}/uv"
+        mlrun("import", "with.tar.gz", **there).ok()
+        assert mlrun("rerun", "latest", "--check", **there).code == 0
+        mlrun("verify", "--all", **there).ok()
+    with elsewhere(tmp_path) as there:
+        there["UV_CACHE_DIR"] = f"{there['HOME']}/uv"
+        mlrun("import", "without.tar.gz", **there).ok()
+        said = mlrun("rerun", "latest", "--check", **there)
+        assert said.code == 3
+        assert "the packages cannot be installed" in said.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 from dataclasses import field
 from pathlib import Path
 
@@ -35,15 +36,19 @@ class Gathered:
     remarks: tuple[str, ...] = ()
 
 
-def gather(run: RunDirectory, store: Store, *, logs: bool = False, observed: bool = False) -> Gathered:
+def gather(
+    run: RunDirectory, store: Store, *, logs: bool = False, observed: bool = False, archives: Iterable[str] = ()
+) -> Gathered:
     """Return what of an ended run travels; IntegrityError where an object that it is promised by is gone.
 
     ``logs``: what the command printed, too. ``observed``: also files that were lying there and nobody declared.
+    ``archives``: of the packages, which are in the store.
     """
     gatherer = _Gatherer(run, store)
     gatherer.files(logs)
     gatherer.objects()
     gatherer.inputs(observed)
+    gatherer.others(archives)
     listing = Listing(run.id, tuple(gatherer.named), tuple(gatherer.contents()), tuple(gatherer.without))
     return Gathered(listing, gatherer.places, tuple(gatherer.remarks))
 
@@ -107,6 +112,11 @@ class _Gatherer:
             more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
             names = ", ".join(left[:_NAMED])
             self.remarks.append(f"left out, for they were lying there undeclared: {names}{more}; --observed takes them")
+
+    def others(self, digests: Iterable[str]) -> None:
+        """Take other objects of the store."""
+        for sha256 in digests:
+            self._object(sha256, self._store.objects.path(sha256))
 
     def _take(self, fact: FileFact) -> bool:
         assert fact.sha256 is not None

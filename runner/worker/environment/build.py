@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import installed, pylock
+from runner.worker.environment.archives import from_store
 from runner.worker.environment.locking import Local, Taken
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import CLONES, wants_login
@@ -120,7 +121,7 @@ def _virtualenv(site: Site, interpreter: Interpreter, prefix: Path) -> Finished:
 
 def install(site: Site, lock: bytes, prefix: Path) -> None:
     """Have uv install what a pylock.toml names into an environment."""
-    text = pylock.installable(lock, site.project)
+    text = from_store(pylock.installable(lock, site.project), site.objects, site.scratch / "archives")
     if not text:
         return
     file = site.scratch / "pylock.toml"

@@ -11,6 +11,7 @@ import click
 from runner.cli.options import common, run_argument
 from runner.cli.session import Session, printable
 from runner.cli.when import amount
+from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.store.store import Store
@@ -106,7 +107,7 @@ def _document(session: Session, store: Store, run: RunDirectory, form: str, outp
 
     if not write_once(output, data, 0o644):
         message = f"{output} is there already"
-        raise click.UsageError(message)
+        raise UsageError(message, hint="name another file with -o, or move that one away")
     if session.json:
         session.emit(run=run.id, file=str(output))
     session.say(f"wrote {output}")

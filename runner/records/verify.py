@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from runner.errors import FormatError, MlrunError
 from runner.records import contents
 from runner.records.finish import finish
-from runner.records.model import Record
 from runner.records.needs import needs
 from runner.records.origin import origin_of
-from runner.records.seal import check_seal, parse
+from runner.records.seal import check_seal
 from runner.store.store import Store
 from runner.worker.files import read_json
 from runner.worker.hashing import sha256_of, sha256_of_file
@@ -89,6 +89,24 @@ def check_run(run: RunDirectory, store: Store, objects: ObjectCheck) -> tuple[Fi
     return tuple(check.findings)
 
 
+@dataclass(frozen=True)
+class _Sealed:
+    """What a sealed record says of the other files; it was checked against its schema when it was sealed."""
+
+    run: str
+    contents: str  # "": the record is older than the list
+    logs: Mapping[str, str]
+    outputs: frozenset[str]
+
+    @classmethod
+    def of(cls, record: Any) -> _Sealed:
+        """Take it out of a record; KeyError or TypeError where it is none."""
+        logs = {log["path"]: log["digest"]["sha256"] for log in record["logs"].values()}
+        outputs = frozenset(each["digest"]["sha256"] for each in record["outputs"] if each["digest"] is not None)
+        contents_ = record.get("contents")
+        return cls(record["run"]["id"], "" if contents_ is None else contents_["sha256"], logs, outputs)
+
+
 class _Check:
     """One run's findings, as they come."""
 
@@ -104,31 +122,31 @@ class _Check:
         """Name a file, and why it cannot be checked."""
         self.findings.append(Finding(f"runs/{self._run.id}/{name}".rstrip("/"), problem, self._run.id, wrong=False))
 
-    def record(self) -> Record | None:
-        """Check the record and its seal; return what can be read of it."""
+    def record(self) -> _Sealed | None:
+        """Check the record and its seal; return what the rest is checked by, None where that cannot be read."""
         run, reason = self._run, check_seal(self._run)
         if reason is not None:
             self.wrong(run.record.name, f"was changed, or its seal was: {reason}")
         try:
-            record = parse(read_json(run.record))
-        except (MlrunError, OSError) as error:
+            sealed = _Sealed.of(read_json(run.record))
+        except (MlrunError, OSError, KeyError, TypeError) as error:
             if reason is None:
-                self.wrong(run.record.name, str(error))
+                self.wrong(run.record.name, f"is no record: {error}")
             return None
-        if record.run.id != run.id:
-            self.wrong(run.record.name, f"is the record of the run {record.run.id}")
-        return record
+        if sealed.run != run.id:
+            self.wrong(run.record.name, f"is the record of the run {sealed.run}")
+        return sealed
 
-    def files(self, record: Record | None) -> None:
+    def files(self, record: _Sealed | None) -> None:
         """Check the list of files against the record, and the files against the list."""
         run = self._run
-        if record is not None and record.contents is None:
+        if record is not None and record.contents == "":
             self.note("", "was sealed by an mlrun that listed no files: of them only the logs are checked")
-            self._compare({log.path: log.digest.sha256 for log in record.logs.values()})
+            self._compare(record.logs)
             return
         try:
             data = run.contents.read_bytes()
-            if record is not None and record.contents is not None and sha256_of(data) != record.contents.sha256:
+            if record is not None and sha256_of(data) != record.contents:
                 self.wrong(run.contents.name, "was changed: the record holds another digest of it")
             listed = contents.parse(data)
         except FileNotFoundError:
@@ -141,10 +159,9 @@ class _Check:
                 if name not in listed and not self._is_output(name, record):
                     self.wrong(name, "was added after the run was sealed")
 
-    def _is_output(self, name: str, record: Record | None) -> bool:
+    def _is_output(self, name: str, record: _Sealed | None) -> bool:
         """Whether a file is an artifact of a run elsewhere that was fetched later: the record has its digest."""
-        outputs = () if record is None else record.outputs
-        return sha256_of_file(self._run.path / name) in {each.digest.sha256 for each in outputs if each.digest}
+        return record is not None and sha256_of_file(self._run.path / name) in record.outputs
 
     def _compare(self, listed: Mapping[str, str]) -> None:
         left_out = self._left_out()

@@ -38,6 +38,9 @@ def open_depot(text: str, cache: Path, *, make: bool) -> Depot:
 
     ``make``: it is made where there is none. UsageError for what is none of these, StoreError where it is none.
     """
+    if not text:
+        message = "no depot is named"
+        raise UsageError(message, hint="give a directory, HOST:PATH, or a URL such as s3://bucket/runs")
     scheme, separator, _ = text.partition("://")
     if scheme == "ssh" and separator:
         return _ssh(*_of_url(text), cache, make=make)

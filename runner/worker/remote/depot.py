@@ -74,10 +74,10 @@ class Depot:
                 write_once(self.root / "README", _README, 0o644)
                 write_once(version, VERSION, 0o644)
             found = version.read_bytes()
-        except FileNotFoundError:
-            message = f"there is no depot at {self.root}"
-            raise StoreError(message, hint="`mlrun push` makes one; is the path right?") from None
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not make:
+                message = f"there is no depot at {self.root}"
+                raise StoreError(message, hint="`mlrun push` makes one; is the path right?") from None
             message = f"cannot use the depot at {self.root}: {error.strerror}"
             raise StoreError(message, hint="see who owns it") from error
         if found != VERSION:

@@ -263,6 +263,13 @@ def test_what_the_engine_refuses_is_said(mlrun: Mlrun, project: Project, podman:
     assert mlrun.show()["result"]["reason"] == "submit"
 
 
+def test_another_user_cannot_read_the_runs_directory(mlrun: Mlrun, project: Project, podman: Podman):
+    contain(project, "true")
+    said = mlrun("run", project.path, "-A", "user=4321")
+    assert said.code == 125
+    assert "leave `-A user` out" in said.err
+
+
 def test_an_image_without_a_shell_is_said(mlrun: Mlrun, project: Project, podman: Podman):
     project.write("empty/word", "")
     archive = subprocess.run(["tar", "-C", project.path / "empty", "-c", "."], capture_output=True, check=True).stdout

@@ -83,8 +83,11 @@ class Enclosure:
             message = f"the image's ENTRYPOINT ({' '.join(self.entrypoint)}) did not run the command"
             return Failure(message, "`-A entrypoint=` leaves it out")
         said = self._complaint()
-        shell = "`sh`" in said or '"sh"' in said
-        hint = "the command is run by the image's `sh`: take an image that has one" if shell else "see `mlrun logs`"
+        hint = "see `mlrun logs`"
+        if "`sh`" in said or '"sh"' in said:
+            hint = "the command is run by the image's `sh`: take an image that has one"
+        elif self.run.variables.name in said:
+            hint = "the command has to be able to read the run's directory, which is yours alone: leave `-A user` out"
         return Failure(f"the container could not be started: {said}", hint)
 
     def _begun(self) -> bool:

@@ -15,7 +15,7 @@ from runner.project.load import find_file, names_in, read_project
 from runner.project.model import ERROR, NOTE, WARNING, EntryPoint, Finding, Project
 from runner.project.reading import Reader
 from runner.project.suggest import closest
-from runner.project.surprises import check_parameter
+from runner.project.surprises import check_contained, check_parameter
 from runner.project.template import check_use, unused
 from runner.worker.spec import EnvironmentSpec
 
@@ -222,6 +222,7 @@ def _check_entry(reader: Reader, project: Project, entry: EntryPoint, node: Node
             mlflow="drops its value too",
         )
     if command is not None and entry.command:
+        check_contained(reader, project, entry, command)
         for use in check_use(entry.command, entry.parameters):
             line = command.line + 1 + use.line if command.block else command.line
             reader.say(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from runner.project import paths
 from runner.project.declarations import CHECKED, TYPES, truth
 from runner.project.document import MAPPING, NULL, SEQUENCE, Node
-from runner.project.model import NOTE, WARNING, Declaration, Project
+from runner.project.model import NOTE, WARNING, Declaration, EntryPoint, Project
 from runner.project.reading import Reader
 from runner.project.suggest import closest
+
+_SHELL = re.compile(r"[&|;<>\n`]|\$\(")  # what makes a shell do more than run one program
 
 
 def check_parameter(reader: Reader, project: Project, one: Declaration, node: Node, key: str) -> None:
@@ -114,3 +117,16 @@ def _check_path(reader: Reader, project: Project, one: Declaration, node: Node, 
         message = "it is looked for in the caller's directory first, then in the project"
         mlflow = "looks in the caller's directory only: it fails unless one stands in the project"
         reader.say(node.line, key, message, code="path-default", severity=NOTE, mlflow=mlflow)
+
+
+def check_contained(reader: Reader, project: Project, entry: EntryPoint, node: Node) -> None:
+    """Report where a command in a container is not what MLflow makes of it."""
+    choice = project.environment if entry.environment is None else entry.environment
+    if choice is None or choice.key != "docker_env" or not _SHELL.search(entry.command.strip()):
+        return
+    message = "the whole command runs in the container, by its shell"
+    mlflow = (
+        "has a shell outside of the container read it: what follows a `&&`, `;`, `|` or `>` runs and lands out there"
+    )
+    key = f"entry_points.{entry.name}.command"
+    reader.say(node.line, key, message, code="contained-shell", severity=NOTE, mlflow=mlflow)

@@ -139,6 +139,8 @@ def test_an_image_is_built_from_the_snapshot(mlrun: Mlrun, project: Project, pod
     assert mlrun.show()["environment"]["why"] == "built before from the same source"
     assert mlrun("rerun", "latest").ok().out == said.out
     assert mlrun.show()["environment"]["lock_origin"] == "pinned"
+    assert mlrun("run", project.path, "--build-image", "--upgrade").ok().out == said.out
+    assert mlrun.show()["environment"]["why"] == "built from the project"
 
 
 def test_without_a_dockerfile_the_project_is_put_upon_the_image(mlrun: Mlrun, project: Project, podman: Podman):

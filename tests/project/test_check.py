@@ -181,6 +181,20 @@ def test_variables_of_a_container_are_asked_for_at_the_run(tmp_path, monkeypatch
     assert [finding.code for finding in check(tmp_path)] == ["not-supported"]
 
 
+@pytest.mark.parametrize(
+    ("command", "said"), [("python a.py --x {x}", 0), ("a && b", 1), ("a > out", 1), ("a $(b)", 1)]
+)
+def test_a_shell_in_a_container_is_noted(tmp_path, monkeypatch, command, said):
+    monkeypatch.setenv("MLRUN_CONTAINER_ENGINE", "/bin/true")
+    text = (
+        f"docker_env: {{image: x}}\nentry_points: {{main: {{parameters: {{x: {{default: 1}}}}, command: '{command}'}}}}"
+    )
+    write(tmp_path, text)
+    found = [finding for finding in check(tmp_path) if finding.code == "contained-shell"]
+    assert len(found) == said
+    assert all("outside of the container" in finding.mlflow for finding in found)
+
+
 def test_what_this_machine_cannot_run_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "MLproject").write_text("docker_env: {image: python}\nentry_points:\n  main: {command: 'true'}\n")

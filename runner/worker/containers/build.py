@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.containers.engines import APPTAINER, Engine
+from runner.worker.containers.engines import APPTAINER, PODMAN, Engine
 from runner.worker.containers.images import EngineImages, Image, last_line
 from runner.worker.containers.inside import PROJECT
 from runner.worker.environment.site import Site
@@ -58,7 +58,8 @@ def _build(site: Site, engine: Engine, context: Path, tag: str) -> None:
         recipe = site.scratch / "Dockerfile"
         recipe.write_text(_UPON.format(image=site.wanted.image), encoding="utf-8")
     site.say(f"building the image {tag} from {recipe.name if recipe.parent == context else site.wanted.image}")
-    anew = ("--pull", "--no-cache") if site.placement.upgrade else ()
+    newest = "--pull=newer" if engine.kind == PODMAN else "--pull"  # docker has no word for "or the one that is here"
+    anew = (newest, "--no-cache") if site.placement.upgrade else ()
     words = [engine.program, "build", *anew, "--tag", tag, "--file", str(recipe), str(context)]
     done = stream(words, site.say)
     if done.code != 0:

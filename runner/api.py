@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.backends.choice import choose
 from runner.errors import RunFailedError
 from runner.flow.ask import Ask, Containing, Labels
 from runner.flow.follow import cancel, refresh, wait
@@ -73,7 +74,10 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
     parameters: Mapping[str, ParameterValue] | None = None,
     *,
     env_manager: str | None = None,
-    backend: str = "local",
+    backend: str | None = None,
+    backend_config: Mapping[str, object] | None = None,
+    on: str | None = None,
+    fetch: bool = True,
     storage_dir: str | None = None,
     synchronous: bool = True,
     run_name: str = "",
@@ -90,23 +94,27 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
     """Run an entry point of a project, as `mlflow.projects.run` does.
 
     Parameter values become text through ``str``; a sequence is a `list` parameter. The command's output goes to the
-    run's logs. With ``reuse``, a past run's results are taken over where nothing has changed since (None: where
-    $MLRUN_REUSE says so, as inside of `mlrun run --reuse`). With ``synchronous``, returns when the run has ended;
-    RunFailedError is raised where it did not succeed. Raises another MlrunError, and leaves no run behind, where the
-    project, a value or the source is wrong.
+    run's logs. ``on`` names a host (`mlrun host add`), or user@machine, whose outputs come back unless ``fetch`` is
+    False; ``backend`` and ``backend_config`` are for other backends. With ``reuse``, a past run's results are taken
+    over where nothing has changed since (None: where $MLRUN_REUSE says so, as inside of `mlrun run --reuse`). With
+    ``synchronous``, returns when the run has ended; RunFailedError is raised where it did not succeed. Raises another
+    MlrunError, and leaves no run behind, where the project, a value or the source is wrong.
     ``tracking_uri`` is a team's MLflow server, where the run appears too (MLFLOW_TRACKING_URI where left out).
     """
     from runner.publishing.destination import destination
 
     given = tuple(pair for name, value in (parameters or {}).items() for pair in _texts(name, value))
     where = destination(tracking_uri, experiment_name, experiment_id)
+    chosen = choose(on, backend, backend_config)
     ask = Ask(
         uri=os.fspath(uri),
         entry_point=entry_point,
         values=Values(given, {}),
         version=version,
         env_manager=env_manager,
-        backend=backend,
+        backend=chosen.backend,
+        backend_config=chosen.config,
+        fetch=fetch,
         isolated=isolated,
         labels=Labels(
             name=run_name,
@@ -135,6 +143,7 @@ def rerun(
     parameters: Mapping[str, ParameterValue] | None = None,
     *,
     allow_changed_inputs: bool = False,
+    on: str | None = None,
     synchronous: bool = True,
     run_name: str = "",
     why: str = "",
@@ -144,8 +153,11 @@ def rerun(
     Raises RunNotFoundError for an unknown id, ProjectError where inputs are not what they were.
     """
     overrides = tuple(pair for name, value in (parameters or {}).items() for pair in _texts(name, value))
+    chosen = choose(on, None)
     ask = AskAgain(
         overrides=overrides,
+        backend=chosen.backend,
+        backend_config=chosen.config,
         allow_changed_inputs=allow_changed_inputs,
         labels=Labels(name=run_name, why=why),
         argv=("runner.rerun", run_id),

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.machines import isolated, lab_machine, machine
+from tests.machines import isolated, lab_machine, loopback, machine
 
 pytest.register_assert_rewrite("runner.testing.contract")
 
-__all__ = ["isolated", "lab_machine", "machine"]
+__all__ = ["isolated", "lab_machine", "loopback", "machine"]
 
 _INHERITED_GIT = [name for name in os.environ if name.startswith("GIT_") and name != "GIT_SSL_CAINFO"]
 

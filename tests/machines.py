@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ SHELLS = {
     "lab-fish": "/usr/bin/fish",
     "lab-sh": "/bin/sh",
 }
+NAMES = (*SHELLS, "lab-changed", "lab-unknown", "lab-locked", "lab-nopython", "lab-slow")
 _UID = 4242
 _HIDDEN = ("/root", "/tmp", "/var/tmp")
 _BANNER = "echo 'Welcome to the lab!'; printf 'no newline at the end'; echo grumble >&2\n"
@@ -67,9 +69,10 @@ def _key(path):
 class Machine:
     """The lab machine, and ssh's configuration that leads to it under the names of ``SHELLS``, and more."""
 
-    def __init__(self, state):
+    def __init__(self, state, *, isolated=True):
         self.state = state
-        self.isolated = os.geteuid() == 0 and shutil.which("ip") is not None and shutil.which("unshare") is not None
+        able = os.geteuid() == 0 and shutil.which("ip") is not None and shutil.which("unshare") is not None
+        self.isolated = isolated and able
         self.sockets = Path(tempfile.mkdtemp(prefix="mlrun-t-", dir="/tmp"))
         self._names = (f"ml{os.getpid()}", f"mla{os.getpid()}", f"mlb{os.getpid()}")
         self._process = None
@@ -201,7 +204,7 @@ class Machine:
         lines = [
             f"Port {self.port}", f"ListenAddress {self.address}", f"HostKey {place}/host", "PidFile none",
             f"AuthorizedKeysFile {place}/authorized", "PasswordAuthentication no", "UsePAM no", "StrictModes no",
-            "MaxStartups 100", "MaxSessions 100",
+            "MaxStartups 100", "MaxSessions 100", "Subsystem sftp internal-sftp",
         ]  # fmt: skip
         if self.isolated:
             lines += ["Match User nopython", "  SetEnv PATH=/mnt/nothing"]
@@ -254,36 +257,51 @@ class Machine:
         (etc / "machine-id").write_text(uuid.uuid4().hex + "\n")
 
 
-@pytest.fixture(scope="session")
-def lab_machine(tmp_path_factory):
-    """The lab machine of this test process."""
+@contextmanager
+def _started(state, *, isolated):
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     need("ssh", sshd and shutil.which("ssh"), "there is no sshd")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    machine = Machine(tmp_path_factory.mktemp("machine"))
+    machine = Machine(state, isolated=isolated)
+    try:
+        yield machine
+    finally:
+        machine.close()
+
+
+@contextmanager
+def _known(machine, home, monkeypatch):
+    """Have `mlrun` know the names of a machine."""
+    for name, value in machine.environ().items():
+        monkeypatch.setenv(name, value)
+    place = home / ".config" / "mlrun"
+    place.mkdir(parents=True)
+    lines = ["version = 1\n"]
+    for name in NAMES:
+        lines.append(f'[hosts.{name}]\naddress = "{name}"\n')
+        if not machine.isolated:
+            lines.append(f'home = "{machine.home}/store"\ncache = "{machine.home}/cache"\n')
+    (place / "hosts.toml").write_text("".join(lines))
     yield machine
-    machine.close()
+    if machine.isolated:
+        machine.mend()
+        machine.undelay()
+    machine.disconnect()
+
+
+@pytest.fixture(scope="session")
+def lab_machine(tmp_path_factory):
+    """The lab machine of this test process."""
+    with _started(tmp_path_factory.mktemp("machine"), isolated=True) as machine:
+        yield machine
 
 
 @pytest.fixture
 def machine(lab_machine, monkeypatch, home):
     """The lab machine, known to `mlrun` as `lab`."""
-    for name, value in lab_machine.environ().items():
-        monkeypatch.setenv(name, value)
-    place = home / ".config" / "mlrun"
-    place.mkdir(parents=True)
-    lines = ["version = 1\n"]
-    for name in (*SHELLS, "lab-changed", "lab-unknown", "lab-locked", "lab-nopython", "lab-slow"):
-        lines.append(f'[hosts.{name}]\naddress = "{name}"\n')
-        if not lab_machine.isolated:
-            lines.append(f'home = "{lab_machine.home}/store"\ncache = "{lab_machine.home}/cache"\n')
-    (place / "hosts.toml").write_text("".join(lines))
-    yield lab_machine
-    if lab_machine.isolated:
-        lab_machine.mend()
-        lab_machine.undelay()
-    lab_machine.disconnect()
+    with _known(lab_machine, home, monkeypatch) as machine:
+        yield machine
 
 
 @pytest.fixture
@@ -291,3 +309,11 @@ def isolated(machine):
     """The lab machine where it has a link, disks and a boot of its own."""
     need("root", machine.isolated, "a machine of its own needs root, iproute2 and unshare")
     return machine
+
+
+@pytest.fixture
+def loopback(tmp_path_factory, monkeypatch, home):
+    """An sshd on the loopback, known as `lab`: what needs this machine's own files there."""
+    with _started(tmp_path_factory.mktemp("loopback"), isolated=False) as machine:
+        with _known(machine, home, monkeypatch) as known:
+            yield known

@@ -34,6 +34,7 @@ class Launch:
     keep_work: bool = False
     trace: bool = True  # note which files the command's Pythons open
     offline: bool = False
+    lenient: bool = False  # a re-run on another machine than the first: a Python of the recorded series will do
     fetch: bool = True  # outputs come back by themselves, from where the run is carried out
     say: Callable[[str], None] = field(default=lambda _: None, repr=False)  # hears of what takes long
 

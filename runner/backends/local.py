@@ -184,6 +184,7 @@ def _placement(store: Store, launch: Launch, host: Host | None, engine: str) -> 
         offline=launch.offline,
         keep_work=launch.keep_work,
         trace=launch.trace,
+        lenient=launch.lenient,
         setup="" if host is None else host.setup,
         container_engine=engine or ("" if host is None else host.container_engine),
     )

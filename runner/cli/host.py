@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -83,6 +84,36 @@ def list_hosts(session: Session) -> None:
         click.echo(table(("name", "address", "launcher", "home", "notes"), rows))
     else:
         session.say("no hosts yet; `mlrun host add NAME user@machine` makes one known")
+
+
+@host.command(short_help="Look at what machines have, and lack.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_hosts)
+@common
+@click.pass_obj
+def check(session: Session, names: tuple[str, ...]) -> None:
+    """Look at machines: Python, disk, Slurm, GPUs, whether a package index is reached; each problem with its cure.
+
+    Exit 1 where there are problems, 125 where a machine cannot be asked.
+
+    \b
+    Example:
+      mlrun host check lab
+    """
+    from runner.backends.choice import named
+    from runner.backends.ssh.inspection import inspect
+
+    found = {name: inspect(named(name)) for name in names}
+    if session.json:
+        session.emit(hosts={name: [_plain(item) for item in items] for name, items in found.items()})
+    else:
+        for name, items in found.items():
+            click.echo(click.style(name, bold=True))
+            for item in items:
+                mark = click.style("!", fg="red", bold=True) if item.is_problem else " "
+                click.echo(f"{mark} {item.what:11} {printable(item.found)}")
+                if item.cure:
+                    click.echo(f"  {'':11} {click.style('hint:', fg='cyan')} {printable(item.cure)}")
+    sys.exit(1 if any(item.is_problem for items in found.values() for item in items) else 0)
 
 
 @host.command(short_help="Strike machines out.")

@@ -167,7 +167,8 @@ def _environment(environment: Any) -> Iterator[Line]:
 
 def _machine(record: Any) -> Iterator[Line]:
     execution, platform = record["execution"], record["platform"]
-    yield "machine", execution["host"] + (f", {platform['os']}" if platform else "")
+    by = "" if execution["backend"] == "local" else f" ({execution['backend']})"
+    yield "machine", execution["host"] + by + (f", {platform['os']}" if platform else "")
     if execution["job_id"]:
         yield "job", _job(execution)
     if platform:

@@ -96,6 +96,9 @@ def _ask(name: str, pairs: Sequence[tuple[RunDirectory, Ticket]], *, bring: bool
         if state.ended and not run.has(Outcome):
             _bring(backend, ticket, run, bring=bring)
         states[run.id] = _remembered(run, state)
+    dismiss = getattr(backend, "dismiss", None)
+    if dismiss is not None:
+        dismiss()
     return states
 
 

@@ -17,6 +17,7 @@ from runner.environments.installer import configured
 from runner.errors import ProjectError
 from runner.flow import logged
 from runner.flow.ask import Labels, Say
+from runner.flow.away import ticket_of
 from runner.flow.containing import copied_variables
 from runner.flow.follow import record_of
 from runner.flow.prepare import Prepared, find_uv, secret_values
@@ -24,6 +25,7 @@ from runner.flow.start import Started, make, request_for, submit
 from runner.planning import refuse_inputs_outside
 from runner.project.load import find_entry_point, load
 from runner.project.parameters import Values, resolve
+from runner.records.origin import origin_of
 from runner.records.rerun import InputCheck, check_inputs, pinned_spec
 from runner.store.store import Store
 from runner.worker.environment.uv import AS_OF
@@ -75,6 +77,7 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
         keep_work=ask.keep_work,
         trace=ask.trace,
         fetch=ask.fetch,
+        lenient=_is_elsewhere(past, ask),
     )
     request = past.read(Request)
     notes = (*_dated(spec, request), *(f"note: {item.note}" for item in inputs if item.note))
@@ -122,6 +125,14 @@ def _labels(past: RunDirectory, ask: AskAgain) -> Labels:
     same = ask.labels.tracking_uri in (None, request.tracking_uri)  # a number says nothing to another server
     identity = request.experiment_id if same else None
     return replace(ask.labels, experiment=request.experiment, experiment_id=identity)
+
+
+def _is_elsewhere(past: RunDirectory, ask: AskAgain) -> bool:
+    """Whether a run is repeated on another machine than that it was made on, as far as is known."""
+    ticket = ticket_of(past)
+    if ask.backend == "local" and ticket is None:
+        return origin_of(past) is not None
+    return ticket is None or ticket.backend != ask.backend or ticket.data.get("host") != ask.backend_config.get("host")
 
 
 def refuse_changed(inputs: tuple[InputCheck, ...], allowed: bool) -> None:

@@ -126,8 +126,10 @@ class Placement:
     launcher_options: Mapping[str, str] = field(default_factory=dict)  # the launcher's own: partition, account, qos
     setup: str = ""  # lines of bash from the host's configuration, run before anything is prepared
     container_engine: str = ""  # docker, podman or apptainer; "": whichever is there
-    lock: Optional[str] = None  # sha256 of a lock object for this platform, used where no run has left one here
-    wheels: Optional[str] = None  # directory of the archives of that lock, for a host that reaches no index
+    locks: Mapping[str, str] = field(default_factory=dict)  # "3.11 linux-x86_64" -> lock object; where none is known
+    wheels: Optional[str] = None  # directory of the archives of such a lock, for a host that reaches no index
+    lenient: bool = False  # a re-run on another machine: a Python of the recorded series will do, and is said as a gap
+    pip: Optional[str] = None  # a wheel of pip, to seed environments with where virtualenv is not
     version: int = VERSION
 
 

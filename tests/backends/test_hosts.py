@@ -123,3 +123,13 @@ def test_a_configuration_describes_a_host():
     for config in ({"host": 3}, {"host": "nowhere"}, {"adress": "x"}, {"port": "x"}):
         with pytest.raises(UsageError):
             host_of(config, "ssh")
+
+
+def test_what_was_last_seen_of_a_run_has_a_schema():
+    from runner.flow.away import Seen
+    from runner.worker.codec import encode
+
+    schema = Draft202012Validator(schemas.load("seen"))
+    assert schema.is_valid(encode(Seen("running", "2026-11-24T08:00:00.000+00:00")))
+    assert not schema.is_valid({"state": "running"})
+    assert set(schemas.load("seen")["properties"]) == {field.name for field in dataclasses.fields(Seen)}

@@ -62,3 +62,18 @@ def test_runs_that_go_on_are_found_by_their_status(project: Project):
     assert [(each.id, each.status) for each in runner.runs(status="running")] == [(submitted.run_id, "running")]
     submitted.cancel()
     assert runner.runs(status="running") == []
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_run_on_another_machine(project: Project):
+    submitted = runner.run(str(project.path), on="lab", env_manager="local", synchronous=False)
+    assert submitted.wait() is True
+    assert (submitted.directory / "stdout.log").read_text() == "hello\n"
+    again = runner.rerun(submitted.run_id, on="lab")
+    assert again.get_status() == "succeeded"
+    by_config = runner.run(str(project.path), backend="ssh", backend_config={"host": "lab"}, env_manager="local")
+    assert by_config.get_status() == "succeeded"
+    project.write("MLproject", "entry_points:\n  main: {command: 'echo up; sleep 300'}\n")
+    slow = runner.run(str(project.path), on="lab", env_manager="local", synchronous=False)
+    slow.cancel()
+    assert slow.get_status() == "killed"

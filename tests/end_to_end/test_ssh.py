@@ -1,5 +1,6 @@
 """Runs on the lab machine, over the real ssh, driven by the real command."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,43 @@ def test_secrets_travel_apart(mlrun: Mlrun, project: Project, machine):
     for top in (machine.home, mlrun.cwd):
         for path in top.rglob("*"):
             assert path.is_symlink() or not path.is_file() or b"hush-hush-hush" not in path.read_bytes(), path
+
+
+def test_hosts_are_kept_and_looked_at(mlrun: Mlrun, isolated, monkeypatch):
+    mlrun("host", "add", "mine", "lab", "--setup", "module load cuda").ok()
+    assert "mine" in mlrun("host", "list").ok().out
+    assert mlrun("host", "add", "mine", "other").code == 2
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://{isolated.near_address}:9/simple/")
+    said = mlrun("host", "check", "lab")
+    assert said.code == 1
+    assert "lab-machine" in said.out
+    assert "! packages" in said.out
+    assert "ship_packages" in said.out
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    found = mlrun("host", "check", "lab", "--json").ok().json["hosts"]["lab"]
+    assert {item["what"] for item in found} >= {
+        "ssh",
+        "machine",
+        "python",
+        "home",
+        "cache",
+        "slurm",
+        "gpus",
+        "packages",
+    }
+    mlrun("host", "rm", "mine").ok()
+    assert mlrun("run", ".", "--on", "mine").code == 2
+    assert mlrun("host", "check", "lab-locked").code == 125
+
+
+def test_ctrl_c_ends_the_run_there(mlrun: Mlrun, project: Project):
+    project.write(
+        "MLproject", "entry_points:\n  main: {command: \"trap 'echo heard; exit 3' INT; echo up; sleep 100\"}\n"
+    )
+    process = mlrun.popen("run", project.path, "--env-manager", "local", "--on", "lab")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"heard\n"), err
+    assert mlrun.show()["run"]["status"] == "killed"

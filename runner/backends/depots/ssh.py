@@ -8,9 +8,10 @@ from typing import Any
 
 from runner.backends.host import Host
 from runner.backends.ssh.connection import Connection
-from runner.worker.remote.blobs import Blob, Inbox, Place, send
+from runner.worker.remote.blobs import Blob, send
 from runner.worker.remote.depot import Item, items_of, pairs
 from runner.worker.remote.frames import Channel, Frame
+from runner.worker.remote.inbox import Inbox, Place
 
 _MANY = 2000  # items of one request
 

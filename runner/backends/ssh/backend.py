@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from runner.backends.backend import Launch, Sink, Ticket
@@ -21,9 +20,9 @@ from runner.backends.ssh.refusals import Unreachable
 from runner.errors import BackendError, UsageError
 from runner.store.home import cache
 from runner.worker.clock import now
-from runner.worker.codec import decode
+from runner.worker.codec import decode, encode
 from runner.worker.facts import Failure, Outcome, Request
-from runner.worker.files import pretty, write_once
+from runner.worker.files import canonical, pretty, write_once
 from runner.worker.objects import Objects
 from runner.worker.processes import is_alive
 from runner.worker.remote.frames import Frame
@@ -41,6 +40,8 @@ _HOSTS = 16  # looked at at a time
 
 class SshBackend:
     """Runs on one other machine; tickets of others are served as well."""
+
+    in_place = False  # nobody has the project's directory there
 
     def __init__(self) -> None:
         """Know no machine yet."""
@@ -83,13 +84,18 @@ class SshBackend:
         write_once(run.ticket, pretty(ticket.to_json()))
         self.attach(ticket, run)
         self._say = launch.say
-        self._deliver(Delivery(Cargo(run, store, launch, host), launch.say), host)
+        cargo = Cargo(run, store, launch, host)
+        if host.ship_packages and cargo.submission.spec.environment.kind == "virtualenv":
+            self._gather_packages(cargo, store, launch, host)
+        self._deliver(Delivery(cargo, launch.say), host)
         return ticket
 
     def look(self, tickets_: Sequence[Ticket]) -> Mapping[str, State]:
         """Ask each machine once, all at a time; `unreachable` is a state of its own."""
         if not tickets_:
             return {}
+        from concurrent.futures import ThreadPoolExecutor
+
         asked: dict[Host, list[Ticket]] = {}
         for ticket in tickets_:
             asked.setdefault(tickets.host_of(ticket), []).append(ticket)
@@ -124,6 +130,8 @@ class SshBackend:
     def collect(self, ticket: Ticket, run: RunDirectory) -> None:
         """Bring the results of an ended run here: outputs, artifacts, logs, metrics, checked by digest."""
         self.bring(ticket, run, outputs=tickets.fetches(ticket))
+        self._follows.pop(ticket.run, None)
+        self._drop(tickets.host_of(ticket))
 
     def collect_quickly(self, ticket: Ticket, run: RunDirectory) -> None:
         """As ``collect``, where it is no more than a few megabytes; else nothing."""
@@ -157,6 +165,14 @@ class SshBackend:
                 time.sleep(pause)
         raise AssertionError
 
+    def _gather_packages(self, cargo: Cargo, store: Store, launch: Launch, host: Host) -> None:
+        from runner.backends.ssh.packages import gather
+        from runner.worker.remote.survey import Survey
+
+        answer = self._connection(host).ask("survey", canonical(encode(cargo.submission)))
+        found = decode(Survey, answer.head["found"], f"what {host.name} says")
+        cargo.add_packages(gather(cargo.submission.spec, store, launch, found))
+
     def _deliver(self, delivery: Delivery, host: Host) -> str:
         for pause in (*_PAUSES, None):
             try:
@@ -172,15 +188,12 @@ class SshBackend:
         raise AssertionError
 
     def _look(self, host: Host, asked: Sequence[Ticket]) -> dict[str, State]:
-        runs = [[ticket.run, self._is_given_up(ticket)] for ticket in asked]
+        runs = [[ticket.run, self._is_given_up(ticket, host), self._was_seen(ticket)] for ticket in asked]
         try:
             states = self._ask_for_states(host, runs)
         except BackendError as error:
             return {ticket.run: State(UNREACHABLE, remark=error.message) for ticket in asked}
-        return {
-            ticket.run: self._state(ticket, said, given_up=bool(given_up))
-            for ticket, said, (_, given_up) in zip(asked, states, runs, strict=True)
-        }
+        return {ticket.run: self._state(ticket, said) for ticket, said in zip(asked, states, strict=True)}
 
     def _ask_for_states(self, host: Host, runs: Sequence[Sequence[object]]) -> list[Mapping[str, Any]]:
         reused = _key(host) in self._connections
@@ -192,14 +205,16 @@ class SshBackend:
                 raise
         return list(self._connection(host, quietly=True).ask("look", runs=runs).head["states"])
 
-    def _state(self, ticket: Ticket, said: Mapping[str, Any], *, given_up: bool) -> State:
+    def _state(self, ticket: Ticket, said: Mapping[str, Any]) -> State:
         """Return what a machine said of a run; one that it does not know, and never will, is lost."""
         host = ticket.data["host"]
         if said["state"] is not None:
             outcome = None if said["outcome"] is None else decode(Outcome, said["outcome"], f"what {host} says")
-            return State(said["state"], outcome, said["remark"])
-        if not given_up:
-            return State(SUBMITTED)
+            return State(said["state"], outcome, remark=said.get("remark", ""))
+        if not said["gone"]:
+            if not self._was_seen(ticket):
+                return State(SUBMITTED)
+            return State(UNREACHABLE, remark=f"{host} does not have the run in {said['home']}: is it another machine?")
         message = f"{host} does not have the run: mlrun was killed before it came there, or it was removed there"
         outcome = Outcome("lost", now(), error=Failure(message, "run it again"))
         run = self._local.get(ticket.run)
@@ -207,11 +222,15 @@ class SshBackend:
             run.write(outcome)
         return State("lost", outcome)
 
-    def _is_given_up(self, ticket: Ticket) -> bool:
+    def _is_given_up(self, ticket: Ticket, host: Host) -> bool:
         """Whether nobody brings a run to its machine any more: who was to do so is dead."""
         run = self._local.get(ticket.run)
-        request = None if run is None else run.find(Request)
+        request = None if run is None or host.address != ticket.data["address"] else run.find(Request)
         return request is not None and request.submitter is not None and is_alive(request.submitter) is False
+
+    def _was_seen(self, ticket: Ticket) -> bool:
+        run = self._local.get(ticket.run)
+        return run is not None and run.seen.exists()
 
     def _named(self) -> Host:
         if self._host is None:

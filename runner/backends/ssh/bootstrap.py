@@ -75,6 +75,8 @@ def opening(host: Host, worker: str, mark: str, *, warm: bool, beat: float) -> b
     """Return what goes to a machine's standard input before any request."""
     hello: dict[str, object] = {"home": host.home, "cache": host.cache, "worker": worker, "mark": mark, "warm": warm}
     hello["beat"] = beat
+    if host.launcher != "direct":
+        hello["setup"] = host.setup  # a launcher's commands may be on PATH only after it
     named = host.python if "\n" not in host.python else ""
     return b"%s\n%d\n%s%s\n" % (named.encode(), len(PROGRAM), PROGRAM, json.dumps(hello).encode("ascii"))
 

@@ -11,7 +11,7 @@ from runner.errors import IntegrityError, StoreError
 from runner.worker.codec import decode, encode
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.objects import Objects
-from runner.worker.remote.blobs import Inbox, Place
+from runner.worker.remote.inbox import Inbox, Place
 from runner.worker.remote.results import Item, Results
 
 if TYPE_CHECKING:

@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 
 from runner.backends.backend import Launch
 from runner.backends.host import Host
+from runner.backends.ssh.seed import pip_wheel
 from runner.errors import BackendError
+from runner.worker.environment import sent
+from runner.worker.environment.site import Site
 from runner.worker.facts import Placement, Request, SourceFacts
 from runner.worker.globs import expand
 from runner.worker.hashing import StatCache
 from runner.worker.manifest import Entry, decode_manifest
-from runner.worker.remote.accept import Brought, Parcel, Submission, Thing, Tool
+from runner.worker.remote.accept import Brought, Parcel, Submission, Thing, Tool, Wheel
 from runner.worker.remote.blobs import Blob
 from runner.worker.remote.site import kind_of_machine
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Input, RunSpec
 
 if TYPE_CHECKING:
+    from runner.backends.ssh.packages import Packages
     from runner.store.store import Store
 
 _FEW = 500  # files of a snapshot that are named at once, before it is known whether they are asked for
@@ -41,14 +45,15 @@ class Cargo:
         self._spec, self._source = run.read(RunSpec), run.read(SourceFacts)
         self._entries = decode_manifest(store.objects.read(self._spec.snapshot.manifest))
         manifest = self._spec.snapshot.manifest
+        locks = self._locks(run, launch)
         self.submission = Submission(
             request=run.read(Request),
             spec=self._spec,
             source=self._source,
-            placement=_placement(launch, host),
+            placement=replace(_placement(launch, host), locks=locks),
             baggage=_baggage(launch),
             inputs=tuple(self._parcels(launch)),
-            objects=tuple(self._object(sha256) for sha256 in self._needed()),
+            objects=tuple(self._object(sha256) for sha256 in {*self._needed(), *locks.values()}),
             manifest=self._object(manifest),
             tools=tuple(self._tools(launch)),
         )
@@ -60,6 +65,22 @@ class Cargo:
         """Say in the submission which files the snapshot has."""
         self.submission = replace(self.submission, entries=tuple(self._things()))
 
+    def add_packages(self, packages: Packages) -> None:
+        """Take along a lock and its wheels, for a machine that reaches no index."""
+        wheels = []
+        for path in packages.wheels:
+            self._know(str(path))
+            thing = self._add(self._digests.digest(path), path.stat().st_size, str(path))
+            wheels.append(Wheel(path.name, thing.sha256, thing.size))
+        lock = self._object(packages.lock)
+        self.submission = replace(
+            self.submission,
+            placement=replace(self.submission.placement, locks={packages.slug: packages.lock}),
+            objects=(*(one for one in self.submission.objects if one != lock), lock),
+            wheels=tuple(wheels),
+        )
+        self._digests.save()
+
     def blob(self, sha256: str, offset: int) -> Blob:
         """Return the bytes that a machine asks for, from an offset on."""
         if sha256 not in self._blobs:
@@ -70,6 +91,16 @@ class Cargo:
     def _needed(self) -> Iterator[str]:
         if self._spec.environment.lock is not None:
             yield self._spec.environment.lock
+
+    def _locks(self, run: RunDirectory, launch: Launch) -> dict[str, str]:
+        """Return the locks that earlier runs have left here for these requirements."""
+        if self._spec.environment.kind != "virtualenv" or self._spec.environment.lock is not None or launch.upgrade:
+            return {}
+        from runner.worker.environment.locking import common
+
+        place = Placement(str(self._store.root), str(self._store.cache))
+        site = Site(self._spec, place, self._store.objects, run.work, launch.say, run.scratch, launch.installer)
+        return sent.known(site, common(site))
 
     def _object(self, sha256: str) -> Thing:
         path = self._store.objects.path(sha256)
@@ -151,6 +182,11 @@ class Cargo:
         self._know(launch.uv)
         thing = self._add(self._digests.digest(launch.uv, status), status.st_size, launch.uv)
         yield Tool("uv", thing.sha256, thing.size, kind_of_machine())
+        pip = pip_wheel()
+        if pip is not None:
+            self._know(str(pip))
+            thing = self._add(self._digests.digest(pip), pip.stat().st_size, str(pip))
+            yield Tool(pip.name, thing.sha256, thing.size, "")
 
 
 def _placement(launch: Launch, host: Host) -> Placement:
@@ -163,6 +199,7 @@ def _placement(launch: Launch, host: Host) -> Placement:
         offline=launch.offline,
         keep_work=launch.keep_work,
         trace=launch.trace,
+        lenient=launch.lenient,
         launcher=host.launcher,
         launcher_options=host.launcher_options,
         setup=host.setup,

@@ -80,6 +80,11 @@ class Connection:
         """End the connection."""
         self.close()
 
+    def __del__(self) -> None:
+        """End the connection, where nobody did."""
+        with contextlib.suppress(AttributeError):  # it was never made
+            self.close()
+
     def ready(self) -> None:
         """Wait until the machine has answered; Unreachable or BackendError says why it does not."""
         if self._is_up:

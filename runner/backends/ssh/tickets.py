@@ -22,6 +22,7 @@ def write(run: str, host: Host, *, fetch: bool) -> Ticket:
         "cache": host.cache,
         "python": host.python,
         "launcher": host.launcher,
+        "setup": host.setup if host.launcher != "direct" else "",
         "fetch": "yes" if fetch and host.fetch else "no",
     }
     return Ticket(run, "ssh", f"{host.home or _HOME}/runs/{run}", data)
@@ -37,6 +38,8 @@ def host_of(ticket: Ticket) -> Host:
         home=data.get("home", ""),
         cache=data.get("cache", ""),
         python=data.get("python", ""),
+        setup=data.get("setup", ""),
+        launcher=data.get("launcher", "direct"),
     )
     try:
         now = hosts.read().get(then.name)
@@ -44,7 +47,7 @@ def host_of(ticket: Ticket) -> Host:
         return then
     if now is None or now.is_here:
         return then
-    return replace(then, address=now.address, port=now.port, python=now.python)
+    return replace(then, address=now.address, port=now.port, python=now.python, setup=now.setup)
 
 
 def fetches(ticket: Ticket) -> bool:

@@ -91,6 +91,8 @@ def _make(site: Site, interpreter: Interpreter, prefix: Path) -> str:
             raise _unmade(interpreter, refusal)
         site.say(f"virtualenv cannot make it ({refusal}): uv does")
     words = ["venv", "--quiet", "--no-project", "--python", interpreter.path]
+    if site.placement.pip is not None and not refusal and _seeded(site, words, prefix):
+        return _creator(prefix, site.uv.version.replace("uv", "uv venv"))
     done = site.uv.ask(*words, "--seed", *_index_options(site), str(prefix), cwd=site.scratch)
     if done.code != 0:
         refusal = refusal or site.uv.reason(done)
@@ -106,6 +108,17 @@ def _unmade(interpreter: Interpreter, reason: str) -> EnvironmentBuildError:
     message = f"no virtual environment can be made with {interpreter.path}: {reason}"
     hint = _SPACE if "no space" in reason.lower() else "see whether that Python is whole: `python -m venv` needs it"
     return EnvironmentBuildError(message, hint=hint)
+
+
+def _seeded(site: Site, words: "list[str]", prefix: Path) -> bool:
+    """Make an environment with the pip that came with the run: no network is needed, nor anything of this host."""
+    done = site.uv.ask(*words, str(prefix), cwd=site.scratch)
+    if done.code == 0:
+        pip = ["--no-deps", "--no-index", "--offline", str(site.placement.pip)]
+        done = site.uv.ask(*_pip_install(prefix), *pip, cwd=site.scratch)
+    if done.code != 0:
+        shutil.rmtree(prefix, ignore_errors=True)
+    return done.code == 0
 
 
 def _virtualenv(site: Site, interpreter: Interpreter, prefix: Path) -> Finished:
@@ -124,11 +137,25 @@ def install(site: Site, lock: bytes, prefix: Path) -> None:
     text = from_store(pylock.installable(lock, site.project), site.objects, site.scratch / "archives")
     if not text:
         return
-    file = site.scratch / "pylock.toml"
-    file.write_bytes(text)
-    count = len([one for one in pylock.read(lock) if one.directory is None])
-    site.say(f"installing {count} package{'s' if count > 1 else ''}")
-    _succeed(site, site.uv.run(*_pip_install(prefix), *site.uv.options, "-r", str(file), cwd=site.project))
+    (site.scratch / "pylock.toml").write_bytes(text)
+    named = [one for one in pylock.read(lock) if one.directory is None]
+    site.say(f"installing {len(named)} package{'s' if len(named) > 1 else ''}")
+    words = _from_wheels(site, named) or [*site.uv.options, "-r", str(site.scratch / "pylock.toml")]
+    _succeed(site, site.uv.run(*_pip_install(prefix), *words, cwd=site.project))
+
+
+def _from_wheels(site: Site, named: "list[pylock.Locked]") -> "list[str]":
+    """Return how the lock's packages are installed from the archives that came with the run; nothing where none did."""
+    if site.placement.wheels is None:
+        return []
+    lines = [
+        f"{one.name}=={one.version} " + " ".join(f"--hash=sha256:{artifact.sha256}" for artifact in one.artifacts)
+        for one in named
+    ]
+    file = site.scratch / "wheels.txt"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    places = ["--no-index", "--offline", "--find-links", site.placement.wheels]
+    return [*places, "--no-deps", "--require-hashes", "-r", str(file)]
 
 
 def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[installed.Content, ...]":

@@ -41,6 +41,7 @@ class Search:
     say: Callable[[str], None]
     uv: Callable[[], Uv]
     offline: bool = False
+    lenient: bool = False  # where the recorded version cannot be had, one of its series will do
 
     def find(self, wanted: EnvironmentSpec) -> Found:
         """Return the interpreter of an environment; EnvironmentBuildError says what to install."""
@@ -83,12 +84,28 @@ class Search:
         for one in alike:
             if same(one, pinned):
                 return Found(one)
-        found = alike[0] if alike else self._install(request, "the record")
+        found = alike[0] if alike else self._install_or_alike(request, pinned)
         if same(found, pinned):
             return Found(found)
         reason = f"the recorded build ({pinned.build}) is not on this host; {found.path} is {found.build}"
+        if found.version != pinned.version:
+            reason = f"Python {pinned.version} of the record is not on this host; {found.path} is {found.version}"
+            self.say(
+                f"Python {pinned.version} of the record is not here, nor can it be installed: {found.version} is used"
+            )
+            return Found(found, (Gap("environment.interpreter", reason),))
         self.say(f"Python {pinned.version} is here, but not the recorded build of it: {found.path} is used")
         return Found(found, (Gap("environment.interpreter", reason),))
+
+    def _install_or_alike(self, request: str, pinned: Interpreter) -> Interpreter:
+        try:
+            return self._install(request, "the record")
+        except EnvironmentBuildError:
+            series = ".".join(map(str, versions.release_of(pinned.version)[:2])) + "t" * is_free_threaded(pinned)
+            near = [one for one in self._matching(series) if one.implementation == pinned.implementation]
+            if not (self.lenient and near):
+                raise
+            return max(near, key=_rank)
 
     def _newest(self, request: str) -> Optional[Interpreter]:
         found = self._matching(request)

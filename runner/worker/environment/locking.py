@@ -10,8 +10,9 @@ from typing import Callable, Optional
 
 from runner.errors import EnvironmentBuildError, FormatError, IntegrityError, StoreError
 from runner.worker.codec import decode, encode
-from runner.worker.environment import pylock
+from runner.worker.environment import pylock, sent
 from runner.worker.environment.mutex import locked
+from runner.worker.environment.platforms import neutral
 from runner.worker.environment.project_lock import own_lock, specification
 from runner.worker.environment.resolving import Wish, resolve
 from runner.worker.environment.site import Site
@@ -70,9 +71,18 @@ def take(site: Site, interpreter: Interpreter) -> Taken:
 
 def known(site: Site, interpreter: Interpreter) -> Optional[Taken]:
     """Return the lock of a run, None where it has to be resolved."""
-    if site.wanted.lock is not None:
+    if site.wanted.lock is not None and not _is_foreign(site, interpreter):
         return Taken(_known_of(site, site.wanted.lock, interpreter), "pinned")
     return None if site.placement.upgrade_packages else _standing(site, interpreter)
+
+
+def _is_foreign(site: Site, interpreter: Interpreter) -> bool:
+    """Whether the lock is pinned for another platform, which a re-run on another machine comes to: it is of no use."""
+    pinned = site.wanted.interpreter
+    if pinned is None or neutral(pinned.platform) == neutral(interpreter.platform):
+        return False
+    site.say(f"the recorded lock is for {pinned.platform}: another one is made for {interpreter.platform}")
+    return True
 
 
 def _standing(site: Site, interpreter: Interpreter) -> Optional[Taken]:
@@ -87,6 +97,9 @@ def _standing(site: Site, interpreter: Interpreter) -> Optional[Taken]:
 
 
 def _resolved(site: Site, interpreter: Interpreter) -> Taken:
+    sent_here = _sent(site, interpreter)
+    if sent_here is not None:
+        return sent_here
     gaps: list[Gap] = []
 
     def solve() -> Known:
@@ -94,7 +107,18 @@ def _resolved(site: Site, interpreter: Interpreter) -> Taken:
         gaps.extend(done.gaps)
         return _digested(site.objects.add(done.data), done.data, interpreter)
 
-    return replace(resolved(site, asked(site, interpreter), solve), gaps=tuple(gaps))
+    taken = resolved(site, asked(site, interpreter), solve)
+    sent.note(site, common(site), interpreter, taken.known.lock)
+    return replace(taken, gaps=tuple(gaps))
+
+
+def _sent(site: Site, interpreter: Interpreter) -> Optional[Taken]:
+    """Return the lock that came with the run from another machine, if it is for such an interpreter."""
+    lock = site.placement.locks.get(sent.slug(interpreter))
+    if lock is None or site.placement.upgrade or site.placement.upgrade_packages or not site.objects.has(lock):
+        return None
+    site.say("the lock of the machine that sent the run is used")
+    return resolved(site, asked(site, interpreter), lambda: _known_of(site, lock, interpreter))
 
 
 def _wish(site: Site, interpreter: Interpreter) -> Wish:

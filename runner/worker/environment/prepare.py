@@ -186,7 +186,8 @@ def search(site: Site) -> discovery.Search:
     """Return where this host's interpreters are looked for."""
     interpreters = Interpreters(site.cache, os.environ)
     placement = site.placement
-    return discovery.Search(interpreters, placement.python, os.environ, site.say, lambda: site.uv, placement.offline)
+    allowed = (placement.offline, placement.lenient)
+    return discovery.Search(interpreters, placement.python, os.environ, site.say, lambda: site.uv, *allowed)
 
 
 def requested(site: Site) -> EnvironmentSpec:

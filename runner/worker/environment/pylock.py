@@ -21,6 +21,7 @@ _TAIL = re.compile(rb"^\[\[?(?!\[?packages[.\]])", re.MULTILINE)
 _WHEEL_PARTS = 5  # name, version, python, abi, platform; a build number is a sixth
 _USERINFO = re.compile(rb"(\bhttps?://)[^/\s@'\"]+@")
 _PASSWORD = re.compile(rb"(\b[a-z][a-z0-9+.-]*://[^/\s@'\":]+):[^/\s@'\"]+@")
+_PATCH = re.compile(rb'^(requires-python = ">=\d+\.\d+)\.\d+"', re.MULTILINE)
 _PATH = re.compile(rb"""(\bpath[ \t]*=[ \t]*)(?:"([^"\\\n]*)"|'([^'\n]*)')""")
 
 
@@ -86,8 +87,11 @@ def portable(data: bytes, project: Path) -> bytes:
 
 
 def installable(data: bytes, project: Path) -> bytes:
-    """Return a lock as uv installs it: without local projects, paths absolute. Nothing left: empty bytes."""
-    data = only(data, lambda one: one.directory is None)
+    """Return a lock as uv installs it: without local projects, paths absolute. Nothing left: empty bytes.
+
+    It serves a whole series of Python: 3.11.2 on another machine, where 3.11.7 has resolved it.
+    """
+    data = _PATCH.sub(rb'\1"', only(data, lambda one: one.directory is None))
 
     def absolute(match: re.Match[bytes]) -> bytes:
         path = os.fsdecode(match.group(2) or match.group(3) or b"")

@@ -18,7 +18,7 @@ from runner.worker.files import Json, canonical, write_once
 from runner.worker.hashing import StatCache
 from runner.worker.objects import clone_or_copy
 from runner.worker.processes import myself
-from runner.worker.remote.blobs import Inbox, Place
+from runner.worker.remote.inbox import Inbox, Place
 from runner.worker.remote.site import Site, kind_of_machine
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
@@ -69,7 +69,7 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that the near end can give, for one kind of machine."""
+    """A program that the near end can give, for one kind of machine; "": for any."""
 
     name: str
     sha256: str
@@ -182,12 +182,13 @@ def _placement(asked: Submission, site: Site, run: RunDirectory, inputs: Mapping
         uv=tools.get("uv"),
         mlrun=site.refusal(),
         wheels=str(run.brought / "wheels") if asked.wheels else None,
+        pip=next((place for name, place in tools.items() if name.endswith(".whl")), None),
     )
 
 
 def _usable(asked: Submission) -> Iterator[Tool]:
     here = kind_of_machine()
-    return (tool for tool in asked.tools if tool.machine == here)
+    return (tool for tool in asked.tools if tool.machine in (here, ""))
 
 
 def _bring(asked: Submission, site: Site, aside: RunDirectory, run: RunDirectory) -> Iterator[tuple[str, str]]:

@@ -12,9 +12,9 @@ from runner.errors import IntegrityError, MlrunError
 from runner.worker.codec import decode, encode
 from runner.worker.facts import Claim, Outcome
 from runner.worker.remote import accept, results
-from runner.worker.remote.blobs import wanted
 from runner.worker.remote.follow import Follow, said, unknown
 from runner.worker.remote.frames import Channel, Cut, Frame, Reader, Writer
+from runner.worker.remote.inbox import wanted
 from runner.worker.remote.site import Site, kind_of_machine
 
 _BEAT = 5.0  # seconds between two signs of life
@@ -28,7 +28,7 @@ def attend(incoming: Reader, outgoing: Writer, hello: Mapping[str, Any], waiting
     channel.put_back(frames)
     if hello.get("warm"):
         site.warm()
-    desk = _Desk(channel, site)
+    desk = _Desk(channel, site, str(hello.get("setup", "")))
     threading.Thread(target=desk.show_life, args=(float(hello.get("beat", _BEAT)),), daemon=True).start()
     desk.serve()
 
@@ -36,8 +36,8 @@ def attend(incoming: Reader, outgoing: Writer, hello: Mapping[str, Any], waiting
 class _Desk:
     """One connection's requests."""
 
-    def __init__(self, channel: Channel, site: Site) -> None:
-        self._channel, self._site = channel, site
+    def __init__(self, channel: Channel, site: Site, setup: str) -> None:
+        self._channel, self._site, self._setup = channel, site, setup
         self._is_busy = threading.Event()
         self._answers: Mapping[str, Callable[[Frame], None]] = {
             "greet": self._greet,
@@ -49,6 +49,8 @@ class _Desk:
             "send": self._send,
             "remove": self._remove,
             "depot": self._depot,
+            "survey": self._survey,
+            "check": self._check,
         }
 
     def serve(self) -> None:
@@ -74,6 +76,7 @@ class _Desk:
 
     def _answer(self, frame: Frame) -> None:
         try:
+            self._set_up()
             self._answers.get(frame.kind, _refuse)(frame)
         except MlrunError as error:
             kind = type(error).__name__
@@ -82,6 +85,13 @@ class _Desk:
             place = f": {os.fsdecode(error.filename)}" if error.filename else ""
             message = f"{error.strerror or error}{place}"
             self._channel.send("refused", error="BackendError", message=message, hint="look at that machine's disk")
+
+    def _set_up(self) -> None:
+        if self._setup:
+            from runner.worker.execution.setup import apply
+
+            apply(self._setup)
+            self._setup = ""
 
     def _greet(self, frame: Frame) -> None:
         del frame
@@ -113,20 +123,24 @@ class _Desk:
                 raise Cut from None
 
     def _look(self, frame: Frame) -> None:
-        """Say what runs are doing; one that never came, and never will, is taken so that it cannot come late."""
+        """Say what runs are doing; one that never came, and never will, is taken so that it cannot come late.
+
+        Where runs were seen before and the whole home is missing now, as a disk that is not mounted, none is lost.
+        """
         from runner.worker.state import look
 
-        states = []
-        for identity, given_up in frame.head["runs"]:
+        at_home = (self._site.home / "runs").is_dir()
+        states: list[dict[str, Any]] = []
+        for identity, given_up, seen in frame.head["runs"]:
             run = self._site.run(identity)
-            known = run.path.is_dir()
-            if known:
+            if run.path.is_dir():
                 states.append({"run": identity, **said(look(run))})
-            else:
-                if given_up:
-                    run.path.mkdir(mode=0o700, parents=True)
-                    accept.bar(run)
-                states.append({"run": identity, "state": None, "outcome": None})
+                continue
+            gone = given_up and (at_home or not seen)
+            if gone:
+                run.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                accept.bar(run)
+            states.append({"run": identity, "state": None, "gone": gone, "home": str(self._site.home)})
         self._channel.send("states", states=states)
 
     def _follow(self, frame: Frame) -> None:
@@ -153,6 +167,16 @@ class _Desk:
             raise unknown(run)
         found, inline = results.results(run, self._site.objects)
         self._channel.send("results", inline, found=encode(found))
+
+    def _survey(self, frame: Frame) -> None:
+        from runner.worker.remote.survey import survey
+
+        self._channel.send("surveyed", found=encode(survey(accept.read(frame.body), self._site)))
+
+    def _check(self, frame: Frame) -> None:
+        from runner.worker.remote.check import Question, check
+
+        self._channel.send("checked", found=encode(check(self._site, decode(Question, frame.head["asked"]))))
 
     def _remove(self, frame: Frame) -> None:
         """Remove an ended run's directory; the objects it names may serve others."""

@@ -18,8 +18,9 @@ from typing import Any
 
 from runner.errors import IntegrityError, MlrunError, StoreError
 from runner.worker.files import write_once
-from runner.worker.remote.blobs import Blob, Inbox, Place, send
+from runner.worker.remote.blobs import Blob, send
 from runner.worker.remote.frames import Channel, Frame
+from runner.worker.remote.inbox import Inbox, Place
 from runner.worker.values import dataclass
 
 VERSION = b"1\n"

@@ -113,6 +113,7 @@ class Channel:
                 self._raw -= 1
                 return None
             if len(zlib.compress(body[:_SAMPLE], 1)) > _GAIN * _SAMPLE:
+                self._raw = _RAW  # it is packed already, or noise
                 return None
         packed = zlib.compress(body, 1)
         return packed if len(packed) < _GAIN * len(body) else None

@@ -135,3 +135,10 @@ def test_the_version_that_is_installed_is_the_one_that_is_named(tmp_path: Path) 
         for version in ("2", "1")
     ]
     assert packages(tmp_path, lock) == (Package("A", "2", ("22",)),)
+
+
+def test_a_lock_serves_a_whole_series(tmp_path):
+    lock = b'lock-version = "1.0"\nrequires-python = ">=3.11.7"\n\n[[packages]]\nname = "a"\nversion = "1"\n'
+    assert b'requires-python = ">=3.11"\n' in pylock.installable(lock, tmp_path)
+    other = lock.replace(b">=3.11.7", b">=3.12,<4")
+    assert b'requires-python = ">=3.12,<4"\n' in pylock.installable(other, tmp_path)

@@ -1,0 +1,132 @@
+"""What a machine has for runs, and what it lacks, each with its cure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
+from urllib.error import URLError
+from urllib.parse import urlsplit
+
+from runner.worker.execution.host import host_facts
+from runner.worker.remote.site import Site, kind_of_machine
+from runner.worker.values import dataclass
+
+_LITTLE = 2 << 30  # bytes: an environment with a deep learning framework needs more
+_PATIENCE = 5.0  # seconds for an index to answer
+_ENGINES = ("podman", "docker", "apptainer", "singularity")
+_SLURM = ("sbatch", "squeue", "scancel", "scontrol")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the near end wants to know of a host."""
+
+    launcher: str = "direct"
+    container_engine: str = ""
+    index: str = ""  # URL of a package index, without a password; "": none is configured
+    ships_packages: bool = False
+    machine: str = ""  # the near end's kind
+
+
+@dataclass(frozen=True)
+class Item:
+    """A thing looked at: what was found, or a problem with its cure."""
+
+    what: str
+    found: str
+    cure: str = ""
+    is_problem: bool = False  # else the cure is advice
+
+
+def check(site: Site, asked: Question) -> "tuple[Item, ...]":
+    """Look at this machine."""
+    return (*_machine(asked), *_disk(site), *_programs(asked), *_index(asked))
+
+
+def _machine(asked: Question) -> Iterator[Item]:
+    facts = host_facts()
+    yield Item("machine", f"{facts.hostname}, {facts.os}, {facts.machine}")
+    yield Item("python", f"{sys.version.split()[0]} at {sys.executable}")
+    memory = "" if facts.memory is None else f", {facts.memory / 2**30:.0f} GiB"
+    yield Item("processors", f"{facts.cpus} x {facts.cpu_model or 'unknown'}{memory}")
+    yield Item("gpus", ", ".join(gpu.model for gpu in facts.gpus) or "none")
+    kind = kind_of_machine()
+    if asked.machine and kind != asked.machine and shutil.which("uv") is None:
+        cure = "install uv there: `python3 -m pip install --user uv`, or see uv's installation page"
+        yield Item("uv", f"that of this machine ({asked.machine}) does not run there ({kind})", cure, is_problem=True)
+
+
+def _disk(site: Site) -> Iterator[Item]:
+    for what, place in (("home", site.home), ("cache", site.cache)):
+        there = _existing(place)
+        usage = shutil.disk_usage(there)
+        text = f"{place}, {usage.free / 2**30:.1f} GiB free"
+        if not os.access(there, os.W_OK | os.X_OK):
+            yield Item(what, f"{text}, not writable", f"give the host another `{what}`", is_problem=True)
+        elif usage.free < _LITTLE:
+            yield Item(what, text, f"free some space there, or give the host another `{what}`", is_problem=True)
+        else:
+            yield Item(what, text)
+
+
+def _existing(place: Path) -> Path:
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return place
+
+
+def _programs(asked: Question) -> Iterator[Item]:
+    bash = shutil.which("bash")
+    cure = "" if bash else "install bash there: commands are run by it"
+    yield Item("bash", bash or "none", cure, is_problem=bash is None)
+    missing = [name for name in _SLURM if shutil.which(name) is None]
+    slurm = "none" if missing else f"found at {shutil.which('sbatch')}"
+    if asked.launcher == "slurm" and missing:
+        cure = "say in `setup` what puts it on PATH (`module load slurm`), or use a login node"
+        yield Item("slurm", f"{', '.join(missing)} not on PATH", cure, is_problem=True)
+    else:
+        advice = "" if missing or asked.launcher == "slurm" else "`--launcher slurm` submits runs as jobs"
+        yield Item("slurm", slurm, advice)
+    engines = [name for name in _ENGINES if shutil.which(name)]
+    wanted = asked.container_engine
+    if wanted and shutil.which(wanted) is None:
+        found = f"{wanted} is not there; found {', '.join(engines) or 'none'}"
+        yield Item("containers", found, f"install {wanted}, or name another `container_engine`", is_problem=True)
+    else:
+        yield Item("containers", ", ".join(engines) or "none")
+    git = shutil.which("git")
+    yield Item("git", git or "none", "" if git else "only packages from repositories need it")
+
+
+def _index(asked: Question) -> Iterator[Item]:
+    if asked.ships_packages:
+        yield Item("packages", "are sent from your own machine")
+        return
+    if not asked.index:
+        yield Item("packages", "no index is configured on your own machine")
+        return
+    reason = _unreached(asked.index)
+    host = urlsplit(asked.index).netloc
+    if reason is None:
+        yield Item("packages", f"{host} is reached")
+    else:
+        yield Item("packages", f"{host} is not reached: {reason}", "`ship_packages = true` sends them", is_problem=True)
+
+
+def _unreached(url: str) -> Optional[str]:
+    from urllib.request import Request, urlopen
+
+    if urlsplit(url).scheme not in ("http", "https"):
+        return "it is no web address"
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=_PATIENCE):  # noqa: S310 - the scheme was looked at
+            return None
+    except URLError as error:
+        code = getattr(error, "code", None)
+        return None if code is not None and code < 500 else str(error.reason)  # noqa: PLR2004 - it has answered
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__

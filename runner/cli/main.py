@@ -26,6 +26,7 @@ _COMMANDS = {
     "fetch": "runner.cli.fetch:fetch",
     "artifacts": "runner.cli.artifacts:artifacts",
     "diff": "runner.cli.diff:diff",
+    "compare": "runner.cli.compare:compare",
     "lineage": "runner.cli.lineage:lineage",
     "note": "runner.cli.lineage:note",
     "verify": "runner.cli.verify:verify",

@@ -85,6 +85,16 @@ class Channel:
         archive.unlink()
         self._change(archive.parent.name, archive.name, None)
 
+    def replace(self, archive: Path, other: Path) -> None:
+        """List another archive, of another form, in the place of one."""
+        path = archive.parent / "repodata.json"
+        known = json.loads(path.read_text())
+        data, record = other.read_bytes(), known["packages"].pop(archive.name)
+        hashes = {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data).hexdigest(), "size": len(data)}
+        known.setdefault("packages.conda", {})[other.name] = {**record, **hashes}
+        path.write_text(json.dumps(known))
+        archive.unlink()
+
     def _change(self, subdir: str, file: str = "", record: dict[str, Any] | None = None) -> None:
         path = self.path / subdir / "repodata.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +103,7 @@ class Channel:
             known["packages"][file] = {key: value for key, value in record.items() if value is not None}
         else:
             known["packages"].pop(file, None)
-        path.write_text(json.dumps({**known, "packages.conda": {}, "repodata_version": 1}))
+        path.write_text(json.dumps({"packages.conda": {}, **known, "repodata_version": 1}))
 
 
 def _entry(path: str, data: bytes) -> dict[str, Any]:

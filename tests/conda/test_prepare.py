@@ -2,14 +2,19 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from runner.backends.packing import pack
 from runner.errors import EnvironmentBuildError
+from runner.worker.codec import encode
 from runner.worker.environment.conda import lockfile
 from tests.conda.channel import PREFIX
 from tests.conda.conftest import CondaHost
+from tests.needs import python
+from tests.worker.environment.test_shelf import _PREPARE
 
 
 def test_packages_are_solved_locked_and_installed(host: CondaHost) -> None:
@@ -163,3 +168,24 @@ def test_a_script_that_ran_on_installation_is_a_gap(host: CondaHost) -> None:
     found = host.conda("noisy")
     assert Path(found.prefix, "share-made").exists()
     assert [gap.field for gap in found.gaps] == ["environment.packages.noisy"]
+
+
+def test_it_travels_to_a_host_that_has_an_old_python_alone(host: CondaHost, tmp_path: Path) -> None:
+    channel = host.channel
+    channel.python()
+    channel.module("green")
+    spec = host.asked("python", "green", pip=("red",))
+    data = {
+        "root": str(host.root),
+        "spec": spec.to_json(),
+        "placement": encode(replace(host.placement, python=None)),
+        "installer": host.installer,
+    }
+    words = [python("3.9"), "-S", "-E", "-c", _PREPARE, json.dumps([str(pack(tmp_path / "packed"))]), json.dumps(data)]
+    done = subprocess.run([*words, "0"], capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    prefix, reused = done.stdout.split()
+    assert reused == "False"
+    code = "import green, red; print(green.VERSION, red.VERSION)"
+    assert subprocess.check_output([f"{prefix}/bin/python", "-c", code], text=True).split() == ["1.0", "1.0"]
+    assert host.carry_out(spec).prefix == prefix

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import platform
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -123,3 +124,42 @@ def _write(archive: Path, files: dict[str, bytes], links: dict[str, str]) -> Non
             member = tarfile.TarInfo(path)
             member.type, member.linkname = tarfile.SYMTYPE, target
             tar.addfile(member)
+
+
+def real_python(channel: Channel, executable: str) -> str | None:
+    """Write a python that is a copy of an interpreter's own files; its version, or None where it cannot be copied.
+
+    Left out is what no test needs. Debian's interpreters look for packages in another place than conda's do.
+    """
+    ask = (
+        "import json, sys, sysconfig; print(json.dumps([sys.base_prefix, sys.version.split()[0],"
+        " sysconfig.get_path('stdlib'), sysconfig.get_path('purelib'), sysconfig.get_config_var('INSTSONAME') or '']))"
+    )
+    done = subprocess.run([executable, "-I", "-c", ask], capture_output=True, text=True, check=True)
+    base, version, library, pure, shared = json.loads(done.stdout)
+    if not pure.endswith("site-packages"):
+        return None
+    series = "python" + ".".join(version.split(".")[:2])
+    skipped = {
+        "test",
+        "tests",
+        "__pycache__",
+        "site-packages",
+        "idlelib",
+        "tkinter",
+        "turtledemo",
+        "lib2to3",
+        "pydoc_data",
+    }
+    files: dict[str, str | bytes] = {f"bin/{series}": Path(base, "bin", series).read_bytes()}
+    for path in Path(library).rglob("*"):
+        inside = path.relative_to(library)
+        if path.is_file() and skipped.isdisjoint(inside.parts) and not inside.parts[0].startswith("config-"):
+            files[f"lib/{series}/{inside.as_posix()}"] = path.read_bytes()
+    library_file = Path(base, "lib", shared)
+    if shared and library_file.is_file():
+        files[f"lib/{shared}"] = library_file.read_bytes()
+    files[f"lib/{series}/site-packages/README.txt"] = "packages go here\n"
+    channel.package("python", version, files, links={"bin/python3": series, "bin/python": series})
+    version_: str = version
+    return version_

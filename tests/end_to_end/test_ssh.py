@@ -116,10 +116,15 @@ def test_a_slow_link_is_only_slow(mlrun: Mlrun, project: Project):
 
 
 def test_outputs_may_stay_there_until_they_are_asked_for(mlrun: Mlrun, project: Project):
-    project.write("MLproject", "outputs: [big]\nentry_points:\n  main: {command: 'head -c 100000 /dev/zero > big'}\n")
+    project.write(
+        "MLproject",
+        "outputs: [big]\nmetrics: [scores.yaml]\n"
+        "entry_points:\n  main: {command: 'head -c 100000 /dev/zero > big; echo \"rmse: 0.5\" > scores.yaml'}\n",
+    )
     mlrun("run", project.path, "--env-manager", "local", "--on", "lab", "--no-fetch").ok()
-    (output,) = mlrun.show()["outputs"]
-    assert output["path"] == "big"
+    record = mlrun.show()
+    assert [output["path"] for output in record["outputs"]] == ["big", "scores.yaml"]
+    assert [(series["name"], series["last"]) for series in record["metrics"]["series"]] == [("rmse", 0.5)]
     said = mlrun("artifacts", "latest", "-o", mlrun.cwd / "one")
     assert said.code == 125
     assert "mlrun fetch" in said.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import IntegrityError, StoreError
 from runner.worker.codec import decode, encode
+from runner.worker.facts import Files
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.objects import Objects
 from runner.worker.remote.inbox import Inbox, Place
@@ -32,6 +34,7 @@ class Bring:
         self._run, self._objects = run, objects
         self._items = decode(Results, listed.head["found"], "the list of results").items
         self._inline = dict(self._cut(listed.body))
+        self._measured = _measured(self._inline.get("outputs.json"))
 
     def lacking(self, *, outputs: bool = True) -> list[Item]:
         """Return what is neither here nor came with the list; without ``outputs``, what the record needs alone."""
@@ -61,7 +64,7 @@ class Bring:
         """Whether the record can do without an item: an output's bytes, an artifact."""
         if item.path is not None:
             return item.path.startswith(_HEAVY)
-        return not self._is_lock(item)
+        return not self._is_lock(item) and item.sha256 not in self._measured
 
     def _is_lock(self, item: Item) -> bool:
         return item.sha256.encode() in self._inline.get("environment.json", b"")
@@ -95,6 +98,17 @@ class Bring:
                     message = f"{item.path} did not arrive as it was"
                     raise IntegrityError(message, hint="try again")
                 yield item.path, data
+
+
+def _measured(data: bytes | None) -> frozenset[str | None]:
+    """Return the digests of the files of metrics among the outputs: the record is composed from them."""
+    if data is None:
+        return frozenset()
+    try:
+        files = decode(Files, json.loads(data), "outputs.json").files
+    except ValueError:
+        return frozenset()
+    return frozenset(fact.sha256 for fact in files if fact.basis == "measured")
 
 
 def _offset(inbox: Inbox, item: Item) -> int:

@@ -134,6 +134,30 @@ def test_outputs_may_stay_there_until_they_are_asked_for(mlrun: Mlrun, project: 
     assert mlrun("verify", "latest").code == 0
 
 
+def test_values_come_while_the_run_goes_on(mlrun: Mlrun, project: Project):
+    """And go on from here to the team's server, which the machine need not reach."""
+    from tests.publishing.servers import Small
+
+    project.write(
+        "MLproject",
+        "entry_points:\n  main:\n    command: |\n"
+        '      echo \'{{"name": "rmse", "value": 0.25}}\' >> $MLRUN_METRICS; echo begun; sleep 100\n',
+    )
+    with Small() as small:
+        argv = ("--env-manager", "local", "--on", "lab", "--tracking-uri", small.uri)
+        going = mlrun.popen("run", project.path, *argv)
+        until(lambda: [run for run in small.runs.values() if run["metrics"]], 60)
+        (there,) = small.runs.values()
+        assert there["metrics"] == [("rmse", 0, 0.25)]
+        assert "status" not in there
+        assert "0.25" in mlrun("metrics", "latest").ok().out
+        mlrun("cancel", "latest").ok()
+        going.communicate(timeout=60)
+        assert there["metrics"] == [("rmse", 0, 0.25)]
+        assert there["status"] == "KILLED"
+    assert mlrun("verify", "latest").code == 0
+
+
 def test_inputs_are_brought(mlrun: Mlrun, project: Project):
     outside = mlrun.cwd / "set"
     (outside / "sub").mkdir(parents=True)

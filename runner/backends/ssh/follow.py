@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds between tries to reach the machine again
 _PATIENCE = 900.0  # seconds without a link after which following is given up; the run is not
 _BLOCK = 1 << 20
+_SILENT = ("metrics", "tracking")  # kept here as they come, and not passed on
 
 
 class Follow:
@@ -33,7 +34,7 @@ class Follow:
     def __init__(self, ticket: Ticket, run: RunDirectory | None) -> None:
         """Follow a run, whose directory here is ``run`` where that is known."""
         self._ticket, self._run = ticket, run
-        self._offsets = {"progress": 0, "stdout": 0, "stderr": 0}
+        self._offsets = {"progress": 0, "stdout": 0, "stderr": 0, **dict.fromkeys(_SILENT, 0)}
         self._line = b""  # of the progress, as far as it came
         self._began = False
         self.results: Frame | None = None  # what the run has to hand out, as it was said at its end
@@ -95,20 +96,26 @@ class Follow:
                 sink.progress(text)
         elif name == "stdout":
             sink.stdout(data)
-        else:
+        elif name == "stderr":
             sink.stderr(data)
 
     def _pass_on_known(self, sink: Sink) -> None:
         """Pass on what came before, over another connection: it lies in the run's directory here."""
         if self._run is None:
             return
+        for name in _SILENT:
+            path = self._path(self._run, name)
+            self._offsets[name] = path.stat().st_size if path.exists() else 0
         for name in ("stdout", "stderr"):
             while data := _read_at(self._path(self._run, name), self._offsets[name]):
                 self._offsets[name] += len(data)
                 self._hand_on(sink, name, data)
 
     def _path(self, run: RunDirectory, name: str) -> Path:
-        return {"progress": run.progress, "stdout": run.stdout, "stderr": run.stderr}[name]
+        return {
+            "progress": run.progress, "stdout": run.stdout, "stderr": run.stderr,
+            "metrics": run.metrics, "tracking": run.tracking,
+        }[name]  # fmt: skip
 
 
 def _write_at(path: Path, offset: int, data: bytes) -> None:

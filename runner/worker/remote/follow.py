@@ -28,7 +28,10 @@ class Follow:
     def __init__(self, channel: Channel, run: RunDirectory, offsets: Mapping[str, int]) -> None:
         """Begin where the near end left off."""
         self._channel, self._run = channel, run
-        paths = {"progress": run.progress, "stdout": run.stdout, "stderr": run.stderr}
+        paths = {
+            "progress": run.progress, "stdout": run.stdout, "stderr": run.stderr,
+            "metrics": run.metrics, "tracking": run.tracking,
+        }  # fmt: skip
         self._files = {name: (path, offsets.get(name, 0)) for name, path in paths.items()}
         self._remarked = ""
 

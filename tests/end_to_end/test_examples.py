@@ -67,7 +67,7 @@ def test_pycaret(mlrun: Mlrun, example, monkeypatch):
     assert any(f["path"].endswith("artifacts/model/MLmodel") for f in record["outputs"])
     assert record["tracking"]["params"]["Fold Number"] == "3"
     again = mlrun("rerun", "latest", "--check", "--json", "--tolerance", "*TT=1000000").json["verdict"]
-    assert again["kind"] == "within-tolerance", again  # the times that fitting takes are never the same
+    assert again["kind"] in ("within-tolerance", "identical"), again  # the times that fitting takes are chance
     assert again["compared"] > 20
 
 

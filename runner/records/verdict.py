@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from runner.errors import UsageError
 from runner.records.basics import BASES
 from runner.records.metrics import amount
-from runner.records.mlmodel import same_model
+from runner.records.mlmodel import home_of, same_model
 from runner.records.model import Record
 from runner.records.results import Metrics, Output, Series
 from runner.records.seal import parse
@@ -157,8 +157,9 @@ def _ending(record: Record) -> str:
 
 def _compare_outputs(first: Record, second: Record, objects: Objects | None, findings: _Findings) -> None:
     old, new, basis = compared_outputs(first, second)
+    homes = home_of(first), home_of(second)
     for path in sorted(old.keys() | new.keys()):
-        _compare_output(path, old.get(path), new.get(path), objects, findings)
+        _compare_output(path, old.get(path), new.get(path), homes, objects, findings)
     for record, which in ((first, "first"), (second, "second")):
         if basis == "observed":
             said = (gap.reason for gap in record.gaps if gap.field == "outputs")
@@ -180,7 +181,12 @@ def compared_outputs(first: Record, second: Record) -> tuple[dict[str, Output], 
 
 
 def _compare_output(
-    path: str, old: Output | None, new: Output | None, objects: Objects | None, findings: _Findings
+    path: str,
+    old: Output | None,
+    new: Output | None,
+    homes: tuple[str, str],
+    objects: Objects | None,
+    findings: _Findings,
 ) -> None:
     if old is None or new is None:
         findings.compared += 1
@@ -194,7 +200,7 @@ def _compare_output(
             findings.differences.append(Difference("output", path, f"{old.size} bytes", f"{new.size} bytes"))
     else:
         findings.compared += 1
-        if old.digest != new.digest and not same_model(path, old.digest, new.digest, objects):
+        if old.digest != new.digest and not same_model(path, (old.digest, homes[0]), (new.digest, homes[1]), objects):
             note = "" if old.size == new.size else f"{old.size} bytes, then {new.size}"
             findings.differences.append(Difference("output", path, _shown(old), _shown(new), note))
 

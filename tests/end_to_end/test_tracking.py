@@ -222,6 +222,10 @@ from sklearn.linear_model import Ridge
 with mlflow.start_run():
     model = Ridge(alpha=float(sys.argv[1])).fit(numpy.array([[0.0], [1.0], [2.0]]), [0.0, 1.0, 2.0])
     mlflow.sklearn.log_model(model, name="ridge", pip_requirements=["scikit-learn"])
+    class Doubled(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            return model_input * 2
+    mlflow.pyfunc.log_model(name="doubled", python_model=Doubled(), pip_requirements=["mlflow"])
     mlflow.log_text(sys.argv[1], "alpha.txt")
     mlflow.log_metric("system/cpu", os.getpid())
 """
@@ -234,6 +238,7 @@ with mlflow.start_run():
     assert "output artifacts/alpha.txt: " in said.err
     assert "output artifacts/models/ridge/model" in said.err
     assert "MLmodel" not in said.err
+    assert "doubled" not in said.err
 
 
 def test_mistakes_and_what_is_not_there_are_said_at_once(log):

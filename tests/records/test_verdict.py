@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import pickle
 import zipfile
 from dataclasses import replace
 
@@ -352,5 +353,35 @@ def test_a_model_of_skops_is_compared_without_addresses_and_times(tmp_path, othe
         a_record(outputs=(replace(an_output("m/model.skops"), digest=Digest(objects.add(data))),))
         for data in (a_skops(1000), other)
     )
+    assert compare(first, second, objects=objects).kind == kind
+    assert compare(first, second).kind == "different"
+
+
+def a_pickle(home, tracker, *, code=b"1", file="train.py"):
+    """What cloudpickle writes of a class in a script, cut down: a random id, used twice, and the script's path."""
+    return pickle.dumps([tracker, {"co_filename": f"{home}/{file}", "co_code": code}, tracker, "x" * 300], protocol=4)
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        (a_pickle("/runs/2/work" * 30, "b" * 32), "identical"),
+        (a_pickle("/elsewhere", "b" * 32), "different"),
+        (a_pickle("/runs/2/work" * 30, "b" * 32, code=b"2"), "different"),
+        (a_pickle("/runs/2/work" * 30, "b" * 32, file="other.py"), "different"),
+        (b"no pickle", "different"),
+        (b"", "different"),
+    ],
+)
+def test_a_pickled_model_is_compared_without_random_ids_and_the_place_of_its_run(tmp_path, other, kind):
+    objects = Objects(tmp_path)
+    first, second = (
+        a_record(
+            outputs=(replace(an_output("m/python_model.pkl"), digest=Digest(objects.add(data))),),
+            entry_point__cwd=f"file://{home}",
+        )
+        for data, home in ((a_pickle("/my%20project".replace("%20", " "), "a" * 32), "/my%20project"),
+                           (other, "/runs/2/work" * 30))
+    )  # fmt: skip
     assert compare(first, second, objects=objects).kind == kind
     assert compare(first, second).kind == "different"

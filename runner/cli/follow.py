@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -13,6 +14,9 @@ from runner.cli.live import say_end
 from runner.cli.options import common, run_argument, run_arguments
 from runner.cli.session import Session
 from runner.cli.sink import TerminalSink
+
+if TYPE_CHECKING:
+    from runner.worker.rundir import RunDirectory
 
 
 @click.command(short_help="Print what a run printed; -f follows it.")
@@ -46,11 +50,22 @@ def logs(session: Session, run_id: str, follow: bool, out: bool, err: bool) -> N
         with TerminalSink(session, streams=chosen) as sink:
             if peek(run, sink):
                 return
+    _say_what_was_left_out(session, run, chosen)
     if session.json:
         session.emit(logs={name: _text(path) for name, path in chosen.items()})
     elif not follow:
         for name, path in chosen.items():
             _copy(path, sys.stdout if name == "stdout" else sys.stderr)
+
+
+def _say_what_was_left_out(session: Session, run: RunDirectory, chosen: Iterable[str]) -> None:
+    """Say of a run that came from another store which of its logs did not come with it."""
+    from runner.records.origin import origin_of
+
+    origin = origin_of(run)
+    for name in chosen:
+        if origin is not None and f"{name}.log" in origin.without and not (run.path / f"{name}.log").exists():
+            session.say(f"note: {name} was left out when the run was shared; `mlrun export --logs` takes it along")
 
 
 def _text(path: Path) -> str:

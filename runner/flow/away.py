@@ -156,7 +156,8 @@ def fetch(run: RunDirectory) -> int:
     backend = None if ticket is None else reach(ticket, run)
     bring = getattr(backend, "bring", None)
     if ticket is None or bring is None:
-        message = f"the run {run.id} was carried out on this machine: all it has is here"
+        where = "came from another store" if run.imported.exists() else "was carried out on this machine"
+        message = f"the run {run.id} {where}: all it has is here"
         raise MlrunError(message, hint=f"`mlrun artifacts {run.id}` lists its outputs")
     size: int = bring(ticket, run)
     return size

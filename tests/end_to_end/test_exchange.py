@@ -54,6 +54,8 @@ def test_a_run_goes_through_a_depot_and_runs_again(mlrun: Mlrun, project: Projec
         verdict = mlrun("rerun", "latest", "--check", "--json", **there).ok().json["verdict"]
         assert (verdict["kind"], verdict["compared"]) == ("identical", 1)
         mlrun("verify", "--all", **there).ok()
+        said = mlrun("logs", pushed["run"], **there).ok()
+        assert (said.out, said.err.count("note: stdout was left out when the run was shared")) == ("", 1)
         assert "0 new runs, 1 here already" in mlrun("pull", remote, **there).ok().err
         mlrun("push", remote, "--all", **there).ok()
     assert "1 new run, 1 here already" in mlrun("pull", remote).ok().err

@@ -60,6 +60,7 @@ def test_a_bundle_runs_again_where_the_project_never_was(mlrun: Mlrun, reader: P
         again = mlrun("rerun", took["run"], "--check", "--json", **there).ok().json
         assert again["verdict"]["kind"] == "identical"
         assert again["verdict"]["compared"] == 1
+        assert "note: stderr was left out" not in mlrun("logs", took["run"], **there).ok().err  # it was empty
         assert again["run"]["relations"]["rerun_of"] == took["run"]
         mlrun("verify", "--all", **there).ok()
         mlrun("gc", **there).ok()

@@ -86,6 +86,9 @@ class _Gatherer:
     def objects(self) -> None:
         """Take the source, the patch, the lock, and the stored outputs and inputs."""
         large: list[str] = []
+        if self._spec.environment.kind == "container":
+            image = self._spec.environment.image or "its image"
+            self.remarks.append(f"{image} is not taken along: it has to be there, or in a registry")
         for need in needs(self._run, self._store.objects.read):
             if self._store.objects.has(need.sha256):
                 self._object(need.sha256, self._store.objects.path(need.sha256))

@@ -1,6 +1,7 @@
 """Runs on the lab machine, over the real ssh, driven by the real command."""
 
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,21 @@ def test_ctrl_c_ends_the_run_there(mlrun: Mlrun, project: Project):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, b"heard\n"), err
     assert mlrun.show()["run"]["status"] == "killed"
+
+
+def test_there_is_no_ssh(mlrun: Mlrun, project: Project):
+    said = mlrun("run", project.path, "--env-manager", "local", "--on", "lab", MLRUN_SSH="no-such-ssh -v")
+    assert said.code == 125
+    assert said.err.startswith("error: no-such-ssh cannot be started: No such file or directory\n\nhint: ")
+
+
+def test_a_connection_that_the_user_shares_is_used(mlrun: Mlrun, project: Project, machine):
+    own = machine.state / "config-own"
+    path = machine.sockets / "own-%n"
+    shared = f"Host lab\n  ControlMaster auto\n  ControlPath {path}\n  ControlPersist 60\n"
+    own.write_text(shared + machine.config.read_text())
+    command = f"ssh -F {own}"
+    assert mlrun("run", project.path, "--env-manager", "local", "--on", "lab", MLRUN_SSH=command).ok().out == "hello\n"
+    assert (machine.sockets / "own-lab").exists()
+    assert not list(machine.sockets.glob("mlrun/*"))
+    subprocess.run([*command.split(), "-O", "exit", "lab"], check=True, capture_output=True, timeout=60)

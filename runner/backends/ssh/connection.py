@@ -54,13 +54,13 @@ class Connection:
         self._mark = f"mlrun-{secrets.token_hex(8)}"
         self._socket = socket_of(host)
         self._worker, self._archive = bootstrap.worker(cache)
-        options = _options(host, self._socket, self._asks, connect or min(CONNECTING, self.patience + 1))
-        argv = [*_ssh(), *options, "--", host.address, bootstrap.COMMAND]
         try:
+            options = _options(host, self._socket, self._asks, connect or min(CONNECTING, self.patience + 1))
+            argv = [*_ssh(), *options, "--", host.address, bootstrap.COMMAND]
             self._process = converse(argv, self._complaints)
         except OSError as error:
-            message = f"ssh cannot be started: {error.strerror}"
-            raise BackendError(message, hint="install OpenSSH's client") from error
+            message = f"{_ssh()[0]} cannot be started: {error.strerror}"
+            raise BackendError(message, hint="install OpenSSH's client, or correct MLRUN_SSH") from error
         widen(self._process)
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -17,6 +17,7 @@ from runner.worker.remote.frames import Channel, Cut, Frame, Reader, Writer
 from runner.worker.remote.inbox import wanted
 from runner.worker.remote.site import Site, kind_of_machine
 
+_LARGE = 64 << 20  # bytes: the run need not wait until a file of this size has reached the disk
 _BEAT = 5.0  # seconds between two signs of life
 
 
@@ -110,7 +111,8 @@ class _Desk:
         while True:
             frame = self._channel.receive()
             if frame.kind != "blobs":
-                inbox.sync()
+                inbox.sync(below=_LARGE)
+                threading.Thread(target=inbox.sync, daemon=True).start()  # a cut file is known by its size
                 self._channel.put_back([frame])
                 return
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ class Inbox:
         self._places = places
         self._coming: dict[str, _Coming] = {}
         self._came: set[str] = set()  # over another connection
-        self._unsynced: list[str] = []
+        self._unsynced: list[tuple[str, int]] = []
         self.bytes = 0
 
     def __del__(self) -> None:
@@ -72,18 +73,20 @@ class Inbox:
             raise StoreError(message, hint="free some space there, or give the host another `home`") from error
         self.bytes += len(frame.body)
 
-    def sync(self) -> None:
-        """Return when all that has come has reached the disk."""
-        if len(self._unsynced) > _MANY:
+    def sync(self, below: float = math.inf) -> None:
+        """Return when what has come has reached the disk: all of it, or the files below a size in bytes."""
+        chosen = [path for path, size in self._unsynced if size < below]
+        self._unsynced = [(path, size) for path, size in self._unsynced if size >= below]
+        if len(chosen) > _MANY and not self._unsynced:
             os.sync()
-        else:
-            for path in self._unsynced:
+            return
+        for path in chosen:
+            with contextlib.suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-        self._unsynced.clear()
 
     def _take(self, sha256: str, offset: int, size: int, data: bytes) -> None:
         places = self._places.get(sha256)
@@ -103,7 +106,7 @@ class Inbox:
             if offset + len(data) < size:
                 return
             self._coming.pop(sha256).finish(sha256, places)
-        self._unsynced += [place.path for place in places]
+        self._unsynced += [(place.path, size) for place in places]
 
     def _has_come(self, sha256: str, offset: int, size: int, places: Sequence[Place]) -> bool:
         """Whether another connection has brought a blob since it was asked for: then its pieces are of no use."""

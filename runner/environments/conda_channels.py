@@ -71,7 +71,8 @@ def addresses(name: str, condarc: Condarc, project: Path, environ: Mapping[str, 
     if "://" in name:
         return (name.rstrip("/"),)
     if name.startswith((".", "/", "~")):
-        return (Path(os.path.normpath(project / Path(name.replace("~", environ.get("HOME", "~"), 1)))).as_uri(),)
+        inside = environ.get("HOME", "~") + name[1:] if name.startswith("~") else name
+        return (Path(os.path.normpath(Path.cwd() / project / inside)).as_uri(),)
     first = name.partition("/")[0]
     return (f"{condarc.custom.get(name, condarc.custom.get(first, condarc.alias)).rstrip('/')}/{name}",)
 

@@ -98,6 +98,17 @@ def test_a_conda_project_as_a_virtual_environment(mlrun: Mlrun, project: Project
     assert "left out: green=1.0" in said.err
 
 
+def test_every_command_understands_where_it_stands(mlrun: Mlrun, project: Project):
+    assert "a run would resolve them" in mlrun("env", "why", ".", cwd=project.path).ok().out
+    mlrun("check", ".", cwd=project.path).ok()
+    mlrun("lock", ".", cwd=project.path).ok()
+    assert mlrun("run", ".", cwd=project.path).ok().out == "hello 1.0 you\n"
+    assert "ready" in mlrun("env", "why", ".", cwd=project.path).ok().out
+    [listed] = mlrun("env", "list", "--json").ok().json["environments"]
+    assert (listed["kind"], listed["state"]) == ("conda", "ready")
+    mlrun("env", "verify").ok()
+
+
 def test_a_channel_out_of_reach_is_told_plainly(mlrun: Mlrun, project: Project):
     project.write("conda.yaml", "channels: ['https://127.0.0.1:9/nowhere']\ndependencies: [green]\n")
     said = mlrun("run", project.path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+_LEADING = re.compile(r"^(Caused by|Cannot solve the request because of):\s*")
+
 
 class RefusalError(Exception):
     """What ends a request: its kind tells the worker what to advise."""
@@ -30,6 +32,6 @@ def kind_of(error: BaseException) -> str:
 
 def words_of(error: BaseException) -> str:
     """Return an error with its causes in one line, without user names, passwords and tokens."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = "; ".join(lines) or type(error).__name__
+    lines = (_LEADING.sub("", line.strip()).rstrip(":") for line in str(error).splitlines())
+    text = ": ".join(line for line in lines if line) or type(error).__name__
     return re.sub(r"(\w+://)[^/\s@]*@", r"\1", re.sub(r"/t/[^/\s]+/", "/", text))

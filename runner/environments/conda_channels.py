@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import netrc
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -160,6 +159,8 @@ def _known_logins(hosts: Iterable[str], environ: Mapping[str, str]) -> dict[str,
 
 
 def _from_netrc(host: str, file: str) -> Login | None:
+    import netrc
+
     try:
         known = netrc.netrc(file).authenticators(host)
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from runner.worker.environment.site import Site
 from runner.worker.files import replace as rewrite
+
+if TYPE_CHECKING:
+    from runner.worker.environment.site import Site  # the near side needs the variable's name alone
 
 VARIABLE = "MLRUN_CONDA_LOGINS"  # in the run's installer variables: JSON, as rattler keeps its credentials
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.status import Status
     from typing_extensions import Self
 
+_NOTE = "note: "
+
 
 class TerminalSink:
     """Passes a command's bytes on as they come; with --json its stdout goes to stderr, for stdout is data."""
@@ -51,6 +53,10 @@ class TerminalSink:
     def progress(self, text: str) -> None:
         """Show what is being prepared: a line that changes on a terminal, else lines of their own."""
         if self._silent or self._session.quiet:
+            return
+        if text.startswith(_NOTE):  # not what is going on, but what is not as one would think: it stays
+            self._clear()
+            self._session.say(printable(text))
             return
         if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or self._session.verbose:
             self._session.say(printable(text))

@@ -166,7 +166,7 @@ def test_damage_is_found_and_repaired(host: CondaHost, spec: RunSpec, damage, wh
     host.said.clear()
     again = host.carry_out(spec)
     assert not again.reused
-    assert any(line.startswith("the environment is built again: ") for line in host.said)
+    assert any(line.startswith("note: the environment is built again: ") for line in host.said)
     import re
 
     assert re.search(why, again.why)

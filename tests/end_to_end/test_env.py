@@ -2,12 +2,14 @@
 
 import json
 import os
+import pty
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Mlrun, Project, until
+from tests.end_to_end.conftest import MLRUN, Mlrun, Project, until
 from tests.environments.index import serving
 from tests.environments.wheels import make_wheel
 
@@ -156,3 +158,16 @@ def test_a_rerun_knows_the_login_of_a_private_index(
         assert mlrun("rerun", "latest", UV_CACHE_DIR=str(home / "cold")).ok().out == "1.0\n"
         kept = [path for path in (home / "store").rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
         assert kept == []
+
+
+def test_on_a_terminal_too_the_line_that_says_why_it_is_built_again_stays(mlrun: Mlrun, tool: Project, home: Path):
+    mlrun("run", tool.path).ok()
+    [module] = (home / "cache").rglob("site-packages/tool/__init__.py")
+    module.write_text("VERSION = 'edited'\n")
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    subprocess.run([*MLRUN, "run", str(tool.path)], env=environ, stderr=theirs, stdout=subprocess.DEVNULL, check=True)
+    os.close(theirs)
+    said = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert said.startswith("note: the environment is built again: tool was edited (tool/__init__.py)\r\n")

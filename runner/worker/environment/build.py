@@ -168,7 +168,7 @@ def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[installed.Co
     wrong = sorted(one.name for one in found if one.name in names and one.altered)
     if not wrong:
         return found
-    site.say(f"uv's cache does not hold what was published as {', '.join(wrong)}: fetched anew")
+    site.say(f"note: uv's cache does not hold what was published as {', '.join(wrong)}: fetched anew")
     again = [word for name in wrong for word in ("--reinstall-package", name)]
     words = [*_pip_install(prefix), *site.uv.options, "--no-cache", *again, "-r", str(site.scratch / "pylock.toml")]
     _succeed(site, site.uv.run(*words, cwd=site.project))

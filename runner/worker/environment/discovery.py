@@ -91,10 +91,10 @@ class Search:
         if found.version != pinned.version:
             reason = f"Python {pinned.version} of the record is not on this host; {found.path} is {found.version}"
             self.say(
-                f"Python {pinned.version} of the record is not here, nor can it be installed: {found.version} is used"
+                f"note: Python {pinned.version} of the record is not here, and not to be had: {found.version} is used"
             )
             return Found(found, (Gap("environment.interpreter", reason),))
-        self.say(f"Python {pinned.version} is here, but not the recorded build of it: {found.path} is used")
+        self.say(f"note: Python {pinned.version} is here, but not the recorded build of it: {found.path} is used")
         return Found(found, (Gap("environment.interpreter", reason),))
 
     def _install_or_alike(self, request: str, pinned: Interpreter) -> Interpreter:

@@ -244,7 +244,7 @@ def _host(site: Site) -> InstalledEnvironment:
     pinned, interpreter = site.wanted.interpreter, found[1] if found else None
     if pinned is not None and (interpreter is None or not same(pinned, interpreter)):
         here = interpreter.version if interpreter else "none"
-        site.say(f"the host's Python is {here}, not the recorded {pinned.version} as it was built")
+        site.say(f"note: the host's Python is {here}, not the recorded {pinned.version} as it was built")
         gaps.append(Gap("environment.interpreter", f"the recorded run had {pinned.version} ({pinned.build})"))
     return InstalledEnvironment(
         kind="host",

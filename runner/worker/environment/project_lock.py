@@ -47,9 +47,21 @@ class ProjectLock:
         return alike and same_platform(self.header.platform, platform)
 
 
-def all_of(project: Path) -> tuple[ProjectLock, ...]:
-    """Return the locks of a project, this host's name first; EnvironmentBuildError where one is damaged."""
-    return tuple(_read(project / name) for name in _names(project))
+def all_of(project: Path, *, strict: bool = False) -> tuple[ProjectLock, ...]:
+    """Return the locks of a project, this host's name first; EnvironmentBuildError where that one is damaged.
+
+    A damaged one beside it is another platform's matter, and left out, unless ``strict``.
+    """
+    return tuple(one for one in (_read_if(project / name, strict) for name in _names(project)) if one is not None)
+
+
+def _read_if(path: Path, strict: bool) -> Optional[ProjectLock]:
+    try:
+        return _read(path)
+    except EnvironmentBuildError:
+        if strict or path.name == PROJECT_LOCK:
+            raise
+        return None
 
 
 def own_lock(site: Site, interpreter: Interpreter) -> Optional[ProjectLock]:
@@ -64,13 +76,13 @@ def own_lock(site: Site, interpreter: Interpreter) -> Optional[ProjectLock]:
             return one
     if found:
         others = _spoken(found)
-        site.say(f"{others}, not for {describe(interpreter)} on {interpreter.platform}")
+        site.say(f"note: {others}, not for {describe(interpreter)} on {interpreter.platform}")
     return None
 
 
 def expect_fresh(project: Path, wanted: EnvironmentSpec) -> None:
     """Raise EnvironmentBuildError where a lock of the project is damaged, or older than the environment files."""
-    for one in all_of(project):
+    for one in all_of(project, strict=True):
         _expect_fresh(one, wanted)
 
 
@@ -114,7 +126,8 @@ def _read(path: Path) -> ProjectLock:
         return ProjectLock(path.name, decode(Header, json.loads(line[len(_HEADER) :] or b"{}")), data)
     except (ValueError, FormatError):
         message = f"{path.name} does not say what it is for: its `{_HEADER.decode().strip()}` line is gone or changed"
-        raise EnvironmentBuildError(message, hint="make it again: `mlrun lock`") from None
+        which = "" if path.name == PROJECT_LOCK else " --platform NAME"
+        raise EnvironmentBuildError(message, hint=f"make it again: `mlrun lock{which}`, or remove it") from None
 
 
 def _expect_fresh(one: ProjectLock, wanted: EnvironmentSpec) -> None:

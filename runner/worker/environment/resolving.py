@@ -62,9 +62,7 @@ def _compiled_as_of(site: Site, interpreter: Interpreter, wish: Wish) -> tuple[b
     except EnvironmentBuildError as error:
         if not isinstance(error, _FilteredError):
             raise
-        site.say(
-            f"nothing fits as of {moment} (an index without upload times shows nothing then): resolved as of today"
-        )
+        site.say(f"note: nothing fits as of {moment} (an index may tell no upload times): resolved as of today")
         data = _compiled(site.today(), interpreter, wish)
         reason = f"the run that is repeated had none; resolved as of today, because nothing fits as of {moment}"
     return data, (Gap("environment.lock", reason),)
@@ -85,7 +83,7 @@ def _compiled(site: Site, interpreter: Interpreter, wish: Wish) -> bytes:
             names = {one.name for one in pylock.read(pylock.portable(alone, site.project))}
             kept = [line for line in wanted.build_requirements if _name_of(line) not in names]
             data, done = _compile(site, interpreter, [*kept, *wanted.requirements], wish)
-            site.say("build_dependencies and dependencies exclude each other: the dependencies win")
+            site.say("note: build_dependencies and dependencies exclude each other: the dependencies win")
     if data is None:
         raise _refusal(site, done)
     return data

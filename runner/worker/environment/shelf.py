@@ -47,7 +47,7 @@ def take(root: Path, order: Order, say: Callable[[str], None]) -> InstalledEnvir
         if marker is not None and reason is None:
             return _reused(slot, marker)
         if reason is not None:
-            say(f"the environment is built again: {reason}")
+            say(f"note: the environment is built again: {reason}")
         slot.forget()
         sweep(slot)
         return _build(slot, order, reason or order.why())

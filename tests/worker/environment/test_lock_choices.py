@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from runner.environments.choice import Choice
+from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, UsageError
-from runner.worker.environment import platforms
+from runner.worker.environment import platforms, project_lock
 from runner.worker.environment.platforms import Target
 from runner.worker.environment.uv import AS_OF
 from runner.worker.hashing import sha256_of
@@ -78,6 +80,20 @@ def test_a_new_platform_gets_the_versions_that_are_locked(host: Host, project: P
     make_wheel(host.wheels, "blue", "2.0")
     [there] = all_locked(host, platforms=("linux-aarch64",))
     assert '"2.0"' not in there.path.read_text()
+
+
+def test_a_damaged_lock_of_another_platform_is_told_by_check_and_hinders_nobody(host: Host, project: Path) -> None:
+    [there] = all_locked(host, platforms=("linux-aarch64",))
+    here = all_locked(host)[0]
+    whole = there.path.read_bytes()
+    there.path.write_text("<<<<<<< HEAD\n")
+    assert planned(host).lock == sha256_of(here.path.read_bytes())
+    wanted = plan(project, Choice(), caller_environ={"PIP_CONFIG_FILE": "/dev/null"}).spec
+    with pytest.raises(EnvironmentBuildError, match=r"linux-aarch64-py311\.toml does not say what it is for") as caught:
+        project_lock.expect_fresh(project, wanted)
+    assert "mlrun lock --platform NAME" in caught.value.hint
+    all_locked(host, platforms=("linux-aarch64",))
+    assert there.path.read_bytes() == whole
 
 
 def test_an_unknown_platform_is_told_with_those_that_are_known() -> None:

@@ -125,7 +125,7 @@ def test_build_dependencies_are_installed_too_and_give_way(host: Host) -> None:
     make_wheel(host.wheels, "tool")
     environment = host.prepare("blue==2.0", build_requirements=("blue==1.0", "tool"))
     assert {(one.name, one.version) for one in environment.packages} >= {("blue", "2.0"), ("tool", "1.0")}
-    assert "build_dependencies and dependencies exclude each other: the dependencies win" in host.said
+    assert "note: build_dependencies and dependencies exclude each other: the dependencies win" in host.said
 
 
 def test_the_python_asked_for_is_the_one_that_runs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

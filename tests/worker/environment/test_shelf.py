@@ -67,7 +67,7 @@ def test_an_edited_module_is_found_and_the_environment_built_again(host: Host) -
     again = host.prepare("red")
     assert not again.reused
     assert again.why == "blue was edited (blue/__init__.py)"
-    assert host.said[0] == "the environment is built again: blue was edited (blue/__init__.py)"
+    assert host.said[0] == "note: the environment is built again: blue was edited (blue/__init__.py)"
     assert "1.0" in module_of(again, "blue").read_text()
     assert again.installed_digest == first.installed_digest
     assert not Path(first.prefix).exists()

@@ -96,7 +96,7 @@ def test_a_cache_that_was_moved_is_built_again_with_a_word(host: Host) -> None:
     assert not again.reused
     assert Path(again.prefix).is_relative_to(moved)
     assert again.why.startswith(f"it was moved here from {first.prefix}")
-    assert any(line.startswith("the environment is built again: it was moved here") for line in host.said)
+    assert any(line.startswith("note: the environment is built again: it was moved here") for line in host.said)
 
 
 def test_after_a_reboot_all_is_read_once(host: Host) -> None:

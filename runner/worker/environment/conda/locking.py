@@ -70,7 +70,7 @@ def own_lock(site: Site) -> Optional[bytes]:
         return found[here]
     others = platforms_of(site.project)
     if others:
-        site.say(f"the project has a lock for {', '.join(others)}, and none for {here}: solved anew")
+        site.say(f"note: the project has a lock for {', '.join(others)}, and none for {here}: solved anew")
     return None
 
 

@@ -53,7 +53,7 @@ def solve(site: Site, wish: Wish) -> Solved:
         lock = _solve(site, wish, moment)
         reason = f"the run that is repeated had none; solved as of {moment}"
     except EnvironmentBuildError:
-        site.say(f"nothing fits as of {moment}: solved as of today")
+        site.say(f"note: nothing fits as of {moment}: solved as of today")
         lock = _solve(site.today(), wish, None)
         reason = f"the run that is repeated had none; solved as of today, because nothing fits as of {moment}"
     return Solved(lock, (Gap("environment.lock", reason),))

@@ -138,11 +138,13 @@ def _arguments(given: Mapping[str, str | bool]) -> tuple[str, ...]:
     return tuple(name if value is True else f"{name}={value}" for name, value in given.items() if value is not False)
 
 
-def rerun(
+def rerun(  # noqa: PLR0913 - what `run` takes, as far as it can differ
     run_id: str,
     parameters: Mapping[str, ParameterValue] | None = None,
     *,
     allow_changed_inputs: bool = False,
+    backend: str | None = None,
+    backend_config: Mapping[str, object] | None = None,
     on: str | None = None,
     synchronous: bool = True,
     run_name: str = "",
@@ -153,7 +155,7 @@ def rerun(
     Raises RunNotFoundError for an unknown id, ProjectError where inputs are not what they were.
     """
     overrides = tuple(pair for name, value in (parameters or {}).items() for pair in _texts(name, value))
-    chosen = choose(on, None)
+    chosen = choose(on, backend, backend_config)
     ask = AskAgain(
         overrides=overrides,
         backend=chosen.backend,

@@ -53,7 +53,7 @@ SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0
 ReturnToService=2
 SlurmdParameters=config_overrides
 SlurmdTimeout=10
-MessageTimeout=5
+MessageTimeout={patience}
 KillWait=5
 DefMemPerCPU=100
 MpiDefault=none
@@ -76,6 +76,7 @@ class Cluster:
     base: Path
     host: str = os.uname().nodename
     inside: Path | None = None  # where `base` lies for those inside
+    patience: int = 10  # seconds that its commands try to reach its controller
     enter: tuple[str, ...] = ()  # the words that lead inside, where the node is a machine of its own
 
     @property
@@ -125,7 +126,7 @@ class Cluster:
 
     def start(self) -> None:
         ports, inside = _free_ports(), self.inside or self.base
-        conf = _CONF.format(base=inside, host=self.host, controller=ports[0], node=ports[1])
+        conf = _CONF.format(base=inside, host=self.host, controller=ports[0], node=ports[1], patience=self.patience)
         (self.base / "slurm.conf").write_text(conf)
         for name in ("state", "spool"):
             (self.base / name).mkdir(exist_ok=True)
@@ -183,9 +184,9 @@ with open(sys.argv[1] + "/users") as users:
 
 
 @contextmanager
-def _used(base: Path) -> Iterator[Cluster]:
+def _used(base: Path, patience: int = 10) -> Iterator[Cluster]:
     """Use the cluster in a directory that exists, started where nobody uses it yet."""
-    made = Cluster(base)
+    made = Cluster(base, patience=patience)
     with (base / "users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         with (base / "start.lock").open("w") as lock:
@@ -235,7 +236,7 @@ def cluster(_shared_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluste
 def own_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A cluster of the test's own, to be broken."""
     _need_slurm()
-    with _used(Path(_make_base())) as made:
+    with _used(Path(_make_base()), patience=3) as made:
         monkeypatch.setenv("SLURM_CONF", str(made.conf))
         yield made
 
@@ -257,7 +258,7 @@ def login_node(isolated: Machine, home: Path) -> Cluster:
     [init] = Path(f"/proc/{isolated._process.pid}/task/{isolated._process.pid}/children").read_text().split()
     enter = ("nsenter", "--target", init, "--mount", "--uts", "--net", "--pid")
     # It goes with the machine, when that is rebooted.
-    made = Cluster(base, "lab-machine", Path("/home/cluster"), enter)
+    made = Cluster(base, "lab-machine", Path("/home/cluster"), enter=enter)
     if not (base / "slurm.conf").exists() or not made.call("scontrol", "ping", check=False).endswith("UP"):
         made.call("sh", "-c", _GROUPS)
         made.start()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from runner.backends.backend import Launch, Ticket
 from runner.backends.local import LocalBackend
-from runner.errors import UsageError
+from runner.errors import BackendError, UsageError
 from runner.worker.facts import Placement
 from runner.worker.rundir import RunDirectory
 
@@ -39,6 +40,13 @@ class SlurmBackend(LocalBackend):
         if self._host is not None and not self._host.is_here:
             message = f"the backend slurm submits from this machine, and the host is {self._host.address}"
             raise UsageError(message, hint="name the host with --on, without -b")
+
+    def ready(self) -> None:
+        """Raise BackendError where there is no Slurm here: then there is no run either."""
+        if shutil.which("sbatch") is None and not (self._host is not None and self._host.setup):
+            message = "there is no Slurm here: sbatch is not on PATH"
+            hint = "`mlrun host add cluster user@login.node --launcher slurm` names one, and `--on cluster` runs there"
+            raise BackendError(message, hint=hint)
 
     def submit(self, run: RunDirectory, store: Store, launch: Launch) -> Ticket:
         """Launch the worker that prepares a run here and submits its job."""

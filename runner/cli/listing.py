@@ -48,6 +48,7 @@ _STATUSES = (
     *("succeeded", "failed", "killed", "lost", "damaged"),
 )
 _GROUPS = ("params", "metrics", "tags")
+_MOST_NOTES = 10
 
 
 @click.command("list", short_help="List runs, the newest first.")
@@ -102,7 +103,6 @@ def list_runs(session: Session, /, **options: Any) -> None:
       mlrun list --all --csv > runs.csv
     """
     from runner.flow.follow import refresh
-    from runner.store.store import short
 
     columns = _columns(options["columns"], options["as_csv"])
     wanted = _filter(options)
@@ -122,13 +122,22 @@ def list_runs(session: Session, /, **options: Any) -> None:
             cells.append([_cell(summary, status, column) for column in columns])
             cells += list_rows(summary.sub_runs, summary.sub_run_count, columns)
         click.echo(table(columns, cells, _paint))
-        for summary in summaries:
-            if summary.id in states and states[summary.id].remark:
-                session.say(f"note: {short(summary.id)}: {states[summary.id].remark}")
+        notes = [(summary.id, states[summary.id].remark) for summary in summaries if summary.id in states]
+        _say_notes(session, [(identity, remark) for identity, remark in notes if remark])
         if limit == len(rows) and not options["limit"]:
             session.say(f"the newest {limit}; --all shows every run")
     else:
         session.say("no runs fit" if _is_filtered(options) else "no runs yet; `mlrun run DIR` makes the first")
+
+
+def _say_notes(session: Session, notes: list[tuple[str, str]]) -> None:
+    """Say what is remarkable of runs that go on; of hundreds in a queue, not of each."""
+    from runner.store.store import short
+
+    for identity, remark in notes[:_MOST_NOTES]:
+        session.say(f"note: {short(identity)}: {remark}")
+    if len(notes) > _MOST_NOTES:
+        session.say(f"and {len(notes) - _MOST_NOTES} notes more; `mlrun show ID` says each")
 
 
 def _columns(text: str | None, as_csv: bool) -> tuple[str, ...]:

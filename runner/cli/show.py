@@ -169,11 +169,11 @@ def _machine(record: Any) -> Iterator[Line]:
     execution, platform = record["execution"], record["platform"]
     by = "" if execution["backend"] == "local" else f" ({execution['backend']})"
     yield "machine", execution["host"] + by + (f", {platform['os']}" if platform else "")
-    if execution["job_id"]:
-        yield "job", _job(execution)
     if platform:
         gpus = "".join(f", {gpu['model']}" for gpu in platform["gpus"])
         yield "", f"{platform['cpus']} x {platform['cpu']}, {amount(platform['memory'])}{gpus}"
+    if execution["job_id"]:
+        yield "job", _job(execution)
     usage = record["result"]["usage"]
     if usage:
         cpu = usage["user"] + usage["system"]

@@ -76,8 +76,10 @@ def _link(temporary: Path, path: Path, data: bytes, mode: int) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        # A network file system can answer EEXIST after a link that succeeded: the link count knows.
-        return temporary.stat().st_nlink > 1
+        # A network file system can answer EEXIST after a link that succeeded: the link count knows. It is asked of an
+        # open file, for what is known of a name alone may be some seconds old.
+        with temporary.open("rb") as stream:
+            return os.fstat(stream.fileno()).st_nlink > 1
     except OSError as error:
         if error.errno in _NO_HARD_LINKS:
             return _create(path, data, mode)

@@ -1,5 +1,6 @@
 """The real command with a real Slurm of one node: what a cluster's user does, and sees."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import runner
 from tests.end_to_end.conftest import Mlrun, Project, until
 from tests.slurm import Cluster, _shared_cluster, cluster, login_node, own_cluster
 
@@ -117,6 +119,27 @@ def test_an_option_that_is_not_the_users_to_set_leaves_no_run(
     assert mlrun("list", "--json").ok().json["runs"] == []
 
 
+def test_a_machine_without_slurm_takes_no_run(mlrun: Mlrun, project: Project, tmp_path: Path):
+    (tmp_path / "bin").mkdir()
+    for name in ("git", "bash", "sh"):
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    said = mlrun("run", project.path, *SLURM, PATH=str(tmp_path / "bin"))
+    assert said.code == 125
+    assert "there is no Slurm here" in said.err
+    assert "--on cluster" in said.err
+    assert mlrun("list", "--json").ok().json["runs"] == []
+
+
+def test_killed_at_once(mlrun: Mlrun, project: Project, cluster: Cluster):
+    path = command(project, "trap true INT TERM; echo ready; while true; do sleep 1; done")
+    process = mlrun.popen("run", path, *SLURM)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    mlrun("cancel", "latest", "--kill").ok()
+    assert process.wait(60) == 137
+    process.communicate()
+
+
 def test_a_host_may_be_this_machine_with_slurm(mlrun: Mlrun, project: Project, cluster: Cluster):
     mlrun("host", "add", "queue", "local", "--launcher", "slurm", "--partition", "debug", "--option", "nice=7").ok()
     path = command(project, "scontrol show job -o $SLURM_JOB_ID")
@@ -145,6 +168,16 @@ def test_a_script_logs_into_its_run_from_the_node(mlrun: Mlrun, project: Project
     )
     mlrun("run", command(project, f"{sys.executable} log.py"), *SLURM).ok()
     assert [(each["name"], each["last"]) for each in mlrun.show()["metrics"]["series"]] == [("rmse", 0.25)]
+
+
+def test_python_runs_jobs(project: Project, cluster: Cluster):
+    path = command(project, "true")
+    done = runner.run(path, env_manager="local", backend="slurm", backend_config={"partition": "debug"})
+    again = runner.rerun(done.run_id, backend="slurm")
+    records = [json.loads((each.directory / "record.json").read_text()) for each in (done, again)]
+    assert [record["execution"]["launcher"] for record in records] == ["slurm", "slurm"]
+    with pytest.raises(runner.MlrunError, match="array"):
+        runner.run(path, env_manager="local", backend="slurm", backend_config={"array": "1-3"})
 
 
 def test_a_job_that_will_never_begin_says_so(mlrun: Mlrun, project: Project, cluster: Cluster):

@@ -55,6 +55,7 @@ def ended(mlrun: Mlrun, directory: Path) -> tuple[str, str, str]:
 
 def test_a_job_cancelled_by_hand_ends_killed_with_its_logs(mlrun: Mlrun, project: Project, cluster: Cluster):
     directory = detached(mlrun, command(project, "echo ready; exec sleep 300"))
+    until((directory / "stdout.log").read_bytes, PATIENCE)
     cluster.call("scancel", mlrun.show(directory.name)["execution"]["job_id"])
     assert ended(mlrun, directory)[:2] == ("killed", "")
     assert mlrun.show(directory.name)["logs"]["stdout"]["size"] == 6
@@ -80,12 +81,13 @@ def test_slurms_own_time_limit_leaves_an_orderly_end(mlrun: Mlrun, project: Proj
 
 
 def test_a_limit_that_comes_without_a_warning(mlrun: Mlrun, project: Project, cluster: Cluster):
-    directory = detached(mlrun, command(project, "exec sleep 300"))
+    directory = detached(mlrun, command(project, "echo ready; exec sleep 300"))
+    until((directory / "stdout.log").read_bytes, PATIENCE)  # from then on it is the command that is ended
     with (directory / "slurm.log").open("a") as log:  # as slurmd writes it, which here takes a minute at least
         log.write("slurmstepd-x: error: *** JOB 1 ON x CANCELLED AT 2026-11-24T07:02:51 DUE TO TIME LIMIT ***\n")
     os.kill(pids(directory, "worker"), signal.SIGTERM)
     assert ended(mlrun, directory)[:2] == ("failed", "timeout")
-    assert mlrun.show(directory.name)["logs"]["stdout"]["size"] == 0
+    assert mlrun.show(directory.name)["logs"]["stdout"]["size"] == 6
 
 
 def test_more_memory_than_was_asked_for(mlrun: Mlrun, project: Project, cluster: Cluster):
@@ -160,6 +162,27 @@ def test_the_login_nodes_worker_dies_while_the_job_waits(
     assert (directory / "launch.json").exists()
     mlrun("cancel", directory.name).ok()
     assert status(mlrun, directory) == "killed"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_interrupted_while_sbatch_is_at_work(
+    mlrun: Mlrun, project: Project, cluster: Cluster, programs: Path, tmp_path: Path, when: str
+):
+    wait = f"touch {tmp_path}/there; until [ -e {tmp_path}/go ]; do sleep 0.1; done"
+    text = f'{wait}; exec {{sbatch}} "$@"' if when == "before" else f'{{sbatch}} "$@"; {wait}'
+    path = command(project, "trap 'echo told; exit 3' INT; echo ready; sleep 300 & wait")
+    process = mlrun.popen("run", path, *SLURM, PATH=replaced(programs, text))
+    assert process.stdout is not None
+    until((tmp_path / "there").exists, PATIENCE)
+    if when == "after":  # the job begins before its submission has come to its end
+        assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGINT)
+    until(lambda: list(Path(os.environ["MLRUN_HOME"]).glob("runs/*/cancel.json")), PATIENCE)
+    (tmp_path / "go").touch()
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert out in ((b"told\n",) if when == "after" else (b"", b"ready\ntold\n"))
+    assert mlrun.show()["run"]["status"] == "killed"
 
 
 def test_the_controller_goes_and_comes_back_while_a_run_is_followed(

@@ -21,11 +21,20 @@ from runner.records.notes import Note
 from runner.records.results import Input, Metrics, Point, Series
 from runner.worker.codec import decode, encode
 from runner.worker.environment.conda.lockfile import CondaLock
+from runner.worker.facts import Launched, Launching
 from runner.worker.spec import RunSpec
 from tests.records.samples import a_digest, a_gap, a_record, an_output
 from tests.records.strategies import damaged, values
 
-KINDS = {"conda-lock": CondaLock, "record": Record, "run-spec": RunSpec, "note": Note, "published": Published}
+KINDS = {
+    "conda-lock": CondaLock,
+    "launch": Launched,
+    "launching": Launching,
+    "note": Note,
+    "published": Published,
+    "record": Record,
+    "run-spec": RunSpec,
+}
 VALIDATORS = {name: Draft202012Validator(schemas.load(name)) for name in KINDS}
 QUICK = settings(
     max_examples=120,

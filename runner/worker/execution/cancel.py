@@ -17,6 +17,7 @@ from runner.worker.facts import (
     Claim,
     Identity,
     InstalledEnvironment,
+    Launched,
     Launching,
     Outcome,
     Start,
@@ -42,7 +43,7 @@ def cancel(run: RunDirectory, signal: str = "TERM", by: str = "") -> State:
         return settle(run, None)  # no worker has begun, and none will
     claim = run.read(Claim)
     alive = is_alive(claim.worker)
-    state = None if alive else _cancel_job(run, signal)
+    state = None if alive and not run.has(Launched) else _cancel_job(run, signal)
     if state is not None:
         return state
     if alive is None:
@@ -59,12 +60,11 @@ def cancel(run: RunDirectory, signal: str = "TERM", by: str = "") -> State:
 
 def _cancel_job(run: RunDirectory, signal: str) -> Optional[State]:
     """Ask a launcher for the end of a run that it was given; None where it was given none."""
-    access = run.find(Launching)
-    if access is None:
+    if not run.has(Launching):
         return None
     from runner.worker.slurm.cancel import cancel as end_job
 
-    return end_job(run, access, signal)
+    return end_job(run, signal)
 
 
 def _end_orphan(run: RunDirectory, child: Identity, steps: Sequence[Step]) -> None:

@@ -91,7 +91,8 @@ def _prepare_and_execute(job: Job, signals: Signals, stages: list[str]) -> Optio
 
         prepare_for_later(job)
         stages.append("submit")
-        return hand_over(job, signals)
+        hand_over(job, signals)
+        return None
     prepared = prepare(job)
     stages.append("submit")
     from runner.worker.execution.execute import execute

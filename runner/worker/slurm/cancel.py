@@ -10,7 +10,7 @@ from runner.worker.facts import Launching, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.slurm import queue
 from runner.worker.slurm.commands import SilentError, complaint, slurm
-from runner.worker.slurm.submit import job_of
+from runner.worker.slurm.submit import access_of, job_of
 from runner.worker.state import State, look
 
 _SIGNALS = {"INT": "INT", "TERM": "TERM", "KILL": "QUIT"}  # KILL itself would end the worker, and not the command
@@ -19,28 +19,21 @@ _SETTLING = 20.0  # seconds for a job to leave the queue
 _STEP = 0.1
 
 
-def cancel(run: RunDirectory, access: Launching, signal: str) -> Optional[State]:
+def cancel(run: RunDirectory, signal: str) -> Optional[State]:
     """Ask for the end of a run's job: INT, TERM or KILL. None where it has no job.
 
     Returns at once where its worker sees to it. BackendError where Slurm does not answer.
     """
+    access = access_of(run)
     try:
-        launched = job_of(run, access)
-        if launched is None:
+        launched = None if access is None else job_of(run, access)
+        if access is None or launched is None:
             return None
         _cancel(run, launched.job, access, signal)
     except SilentError as error:
         message = f"the run {run.id} cannot be ended now: {error.message}"
         raise BackendError(message, hint=f"{error.hint}; if its job has not begun, it will not") from None
     return look(run)
-
-
-def withdraw(run: RunDirectory) -> None:
-    """Take back a job that was submitted for a run that is not to be, as far as Slurm listens."""
-    try:
-        slurm("scancel", "--quiet", f"--name={run.id}", access=run.find(Launching))
-    except SilentError:  # it will find the run ended, and go
-        return
 
 
 def _cancel(run: RunDirectory, identity: str, access: Launching, signal: str) -> None:

@@ -10,7 +10,7 @@ from runner.errors import BackendError
 from runner.worker.facts import Launching
 from runner.worker.tools import Finished, TimedOut, call
 
-_PATIENCE = 30.0  # seconds for an answer: the commands try for some seconds themselves where no controller is there
+PATIENCE = 30.0  # seconds for an answer: the commands try for some seconds themselves where no controller is there
 _FOREIGN = ("SLURM_", "SQUEUE_", "SCANCEL_", "SCONTROL_")  # of a job that we are in, or of the user's own tables
 _KEPT = frozenset({"SLURM_CONF"})
 _UNWANTED = frozenset({"SBATCH_ARRAY_INX", "SBATCH_WAIT"})  # what no option undoes
@@ -22,28 +22,33 @@ class SilentError(BackendError):
 
 
 def slurm(
-    *argv: str, access: Optional[Launching] = None, stdin: bytes = b"", without: Collection[str] = ()
+    *argv: str,
+    access: Optional[Launching] = None,
+    stdin: bytes = b"",
+    without: Collection[str] = (),
+    patience: float = PATIENCE,
 ) -> Finished:
     """Run one of Slurm's commands. ``access``: where they are; ``without``: variables that it must not have.
 
-    SilentError where it cannot be run, or takes too long.
+    SilentError where it cannot be run, or takes longer than ``patience`` seconds.
     """
     known = access or Launching("slurm", "", "")
     route = ["-M", known.route] if known.route else []
+    program = os.path.join(known.programs, argv[0])
+    words = [program if os.path.exists(program) else argv[0], *route, *argv[1:]]  # Slurm may have moved meanwhile
     try:
-        words = [os.path.join(known.programs, argv[0]), *route, *argv[1:]]
-        return call(words, env=_environ(known, without), stdin=stdin, timeout=_PATIENCE)
+        return call(words, env=_environ(known, without), stdin=stdin, timeout=patience)
     except OSError as error:
         message = f"Slurm cannot be asked from here: {argv[0]}: {error.strerror}"
         raise SilentError(message, hint="its commands have to be on PATH: see `setup` of a host") from None
     except TimedOut:
-        message = f"Slurm does not answer: {argv[0]} took more than {_PATIENCE:.0f} s"
+        message = f"Slurm does not answer: {argv[0]} took more than {patience:.0f} s"
         raise SilentError(message, hint=_ASK) from None
 
 
-def answer(*argv: str, access: Optional[Launching] = None) -> str:
+def answer(*argv: str, access: Optional[Launching] = None, patience: float = PATIENCE) -> str:
     """Return what a command of Slurm answers; SilentError where it fails: it was asked nothing that can be wrong."""
-    done = slurm(*argv, access=access)
+    done = slurm(*argv, access=access, patience=patience)
     if done.code:
         message = f"Slurm does not answer: {complaint(done)}"
         raise SilentError(message, hint=_ASK)
@@ -70,4 +75,5 @@ def _environ(access: Launching, without: Collection[str]) -> Mapping[str, str]:
         for name, value in os.environ.items()
         if name in _KEPT or not (name.startswith(_FOREIGN) or name in _UNWANTED or name in without)
     }
-    return {**environ, "SLURM_CONF": access.configuration} if access.configuration else environ
+    known = access.configuration and os.path.exists(access.configuration)
+    return {**environ, "SLURM_CONF": access.configuration} if known else environ

@@ -20,7 +20,7 @@ _NO_OUTPUT = "0:53"  # how slurmd ends a job whose output it cannot write
 
 def look(run: RunDirectory) -> Optional[State]:
     """Return a run's state where a job has it; None where none has."""
-    access = run.find(Launching)
+    access = submit.access_of(run)
     if access is None:
         return None
     try:
@@ -46,9 +46,9 @@ def _by_job(run: RunDirectory, launched: Launched, access: Launching) -> State:
             return State(UNREACHABLE, remark=remark)
         return settle(run, _forgotten(run, launched))
     if job.has_ended:
-        return settle(run, _verdict(run, job, access))
+        return settle(run, _verdict(run, job, access), job)
     if run.has(Start):
-        return State(RUNNING, remark=f"job {job.id} runs on {job.nodes}")
+        return State(RUNNING)
     if job.is_pending:
         return State(SUBMITTED, remark=f"job {job.id} is pending{_why_pending(job.reason)}")
     return State(PREPARING, remark=f"job {job.id} begins on {job.nodes}")
@@ -61,16 +61,19 @@ def _why_pending(reason: str) -> str:
     return f" ({reason})" + (": it will not begin as it is, see `scontrol show job`" if stuck else "")
 
 
-def settle(run: RunDirectory, outcome: Outcome) -> State:
-    """End a run whose job is over, unless it has said itself how it ended; and remove what nobody needs any more."""
-    from runner.worker.execution.workplace import tear_down
+def settle(run: RunDirectory, outcome: Outcome, job: Optional[Job] = None) -> State:
+    """End a run whose job is over, unless it has said itself how it ended.
 
+    What was prepared for it is removed where the job never had a node. Else it stays: a file system of the network may
+    not show us yet that a command has written there.
+    """
     settled = state.conclude(run, outcome)
-    if settled.outcome == outcome:
+    if settled.outcome == outcome and job is not None and not job.nodes:
+        from runner.worker.execution.workplace import tear_down
+
         run.reserve.unlink(missing_ok=True)
-        tear_down(run.scratch)
-        if not run.has(Start):
-            tear_down(run.work)
+        for directory in (run.scratch, run.work):
+            tear_down(directory)
     return settled
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Optional
@@ -11,6 +12,7 @@ from runner.errors import BackendError, MlrunError
 from runner.worker.clock import now, seconds
 from runner.worker.execution import baggage
 from runner.worker.execution.prepare import Job, Prepared, get_ready
+from runner.worker.execution.signals import Cancelled
 from runner.worker.execution.workplace import find_again
 from runner.worker.facts import Allocation, Cancellation, InstalledEnvironment, Launched, Outcome
 from runner.worker.rundir import RunDirectory
@@ -21,8 +23,14 @@ _SHARED = "login node and nodes have to share it: point {} at a file system that
 
 
 def take_over(job: Job) -> Prepared:
-    """Return all that a run's command needs; MlrunError names what the node does not have."""
+    """Return all that a run's command needs; MlrunError names what the node does not have.
+
+    Cancelled where somebody has asked for the run's end.
+    """
     allocation = allocated(job, os.environ)
+    asked = job.run.find(Cancellation)  # after the job was noted: who asks from now on finds the note, and tells us
+    if asked is not None:
+        raise Cancelled(signal.Signals[f"SIG{asked.signal}"])
     job.say(f"job {allocation.job} runs on {allocation.node}")
     installed = job.run.read(InstalledEnvironment)
     _expect_to_see(allocation.node, job, installed)

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Optional
 
 from runner.worker.facts import Launching
-from runner.worker.slurm.commands import SilentError, answer
+from runner.worker.slurm.commands import PATIENCE, SilentError, answer
 from runner.worker.values import dataclass
 
 _FORMAT = "%A|%T|%r|%N|%P|%j"  # the name last: it is another job's, and may be anything
 _FIELDS = 6
 _SOONEST, _LATEST = 1.0, 10.0  # seconds between two questions
+_LOOKING = 7.0  # seconds for an answer where somebody only looks: `mlrun list` waits for it
 _SLOWER = 20.0  # times the wait: how long it takes until questions come that seldom
 
 PENDING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"})
@@ -64,9 +65,9 @@ def find(job: str, name: str, access: Launching, *, anew: bool = False) -> Optio
 
     ``anew``: whatever was answered before.
     """
-    found = None if anew else _known(access, _patience(access)).get(job)
+    found = None if anew else _known(access, _age(access), _LOOKING).get(job)
     if found is None:  # it may be younger than what was answered last
-        found = _known(access, 0.0).get(job)
+        found = _known(access, 0.0, PATIENCE if anew else _LOOKING).get(job)
     return found if found is not None and found.name == name else None
 
 
@@ -85,21 +86,24 @@ def cluster_name(access: Optional[Launching] = None) -> str:
     return ""
 
 
-def _known(access: Launching, patience: float) -> Mapping[str, Job]:
+def _known(access: Launching, age: float, patience: float = PATIENCE) -> Mapping[str, Job]:
+    """Return the jobs by their ids, as they were answered within the last ``age`` seconds, or are now."""
     place = _place(access)
     last = _answers.get(place)
-    if last is None or time.monotonic() - last.at >= patience:
-        last = _answers[place] = _ask(access, last)
+    if last is None or time.monotonic() - last.at >= age:
+        last = _answers[place] = _ask(access, last, patience)
     if last.silence is not None:
         raise last.silence
     return last.jobs
 
 
-def _ask(access: Launching, last: Optional[_Answer]) -> _Answer:
+def _ask(access: Launching, last: Optional[_Answer], patience: float) -> _Answer:
     jobs: Mapping[str, Job] = {}
     silence = None
     try:
-        text = answer("squeue", "-h", "-t", "all", "-u", str(os.getuid()), "-o", _FORMAT, access=access)
+        text = answer(
+            "squeue", "-h", "-t", "all", "-u", str(os.getuid()), "-o", _FORMAT, access=access, patience=patience
+        )
         jobs = {job.id: job for job in map(_parse, text.splitlines()) if job is not None}
     except SilentError as error:
         silence = error
@@ -117,7 +121,7 @@ def _place(access: Launching) -> _Place:
     return (access.programs, access.configuration, access.route)
 
 
-def _patience(access: Launching) -> float:
+def _age(access: Launching) -> float:
     """Return how old an answer may be: where nothing changes for long, Slurm is asked seldom."""
     last = _answers.get(_place(access))
     quiet = 0.0 if last is None else time.monotonic() - last.since

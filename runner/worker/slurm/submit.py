@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from typing import Optional
 
 from runner.errors import BackendError
@@ -64,6 +65,21 @@ def note(run: RunDirectory, job: str, cluster: str, partition: str) -> Launched:
     """Write launch.json, and return what it holds: the job itself may have been the first to write it."""
     launched = Launched("slurm", job, now(), cluster, partition)
     return launched if run.write(launched) else run.read(Launched)
+
+
+def access_of(run: RunDirectory) -> Optional[Launching]:
+    """Return how Slurm is asked for a run; None where the run was not about to be launched.
+
+    The directory may be one that came from somebody else: nothing that lies in the store is run, or believed.
+    """
+    access = run.find(Launching)
+    if access is None:
+        return None
+    store = os.path.realpath(run.path.parents[1])
+    inside = [
+        os.path.realpath(path).startswith(store + os.sep) for path in (access.programs, access.configuration) if path
+    ]
+    return replace(access, programs="", configuration="") if any(inside) else access
 
 
 def job_of(run: RunDirectory, access: Launching) -> Optional[Launched]:

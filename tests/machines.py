@@ -6,6 +6,7 @@ slowed down and mended. Without root it is an sshd on the loopback, which is goo
 
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -74,7 +75,8 @@ class Machine:
         able = os.geteuid() == 0 and shutil.which("ip") is not None and shutil.which("unshare") is not None
         self.isolated = isolated and able
         self.sockets = Path(tempfile.mkdtemp(prefix="mlrun-t-", dir="/tmp"))
-        self._names = (f"ml{os.getpid()}", f"mla{os.getpid()}", f"mlb{os.getpid()}")
+        mark = secrets.token_hex(4)  # what an earlier session left behind is in nobody's way
+        self._names = (f"ml{mark}", f"mla{mark}", f"mlb{mark}")
         self._process = None
         self._write()
         if self.isolated:
@@ -166,7 +168,10 @@ class Machine:
     def _make_network(self):
         space, near, far = self._names
         base = self.address.rpartition(".")[0]
-        _run("ip", "netns", "add", space)
+        for attempt in range(5):  # two that are the first to make one get in each other's way
+            if subprocess.run(["ip", "netns", "add", space], check=False, capture_output=True).returncode == 0:
+                break
+            time.sleep(0.2 * (attempt + 1))
         _run("ip", "link", "add", near, "type", "veth", "peer", "name", far)
         _run("ip", "link", "set", far, "netns", space)
         _run("ip", "addr", "add", f"{base}.{self._low + 1}/30", "dev", near)
@@ -179,7 +184,7 @@ class Machine:
             _run("ip", "-n", space, *argv)
 
     def _write(self):
-        number = os.getpid()
+        number = secrets.randbits(20)
         self._low = (number & 63) * 4
         if self.isolated:
             self.address, self.port = f"10.{77 + (number >> 14) % 100}.{(number >> 6) & 255}.{self._low + 2}", 22

@@ -118,6 +118,7 @@ def test_a_shim_is_asked_again_where_another_version_is_chosen(tmp_path: Path, m
     shim.write_text(f'#!/bin/sh\necho x >> {asked}\nexec {sys.executable} "$@"\n')
     shim.chmod(0o755)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYENV_DIR", raising=False)  # set where a shim started all this
     Interpreters(tmp_path / "cache", os.environ).identify(shim)
     (tmp_path / ".python-version").write_text("3.9\n")
     Interpreters(tmp_path / "cache", os.environ).identify(shim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +27,27 @@ def build(site: Site, taken: Taken, prefix: Path) -> Built:
     """Build at ``prefix``, for good: packages have their prefix written into them."""
     lock = lockfile.read(bytes_of(site, taken.known.lock))
     own = program.of(site)
+    extracted = Path(f"{prefix}.extracted")  # on the cache's own disk, so that files are linked and not copied
+    # A third of the time goes into removing it: done beside what follows.
+    removal = threading.Thread(target=shutil.rmtree, args=(extracted,), kwargs={"ignore_errors": True})
     scripts: list[str] = []
-    if own is not None:
-        program.install(site, own, lock, prefix)
-    else:
-        scripts = _install(site, lock, prefix)
-    tool = own.name if own else f"{rattler.NAME} {rattler.VERSION}"
+    try:
+        try:
+            if own is not None:
+                program.install(site, own, lock, prefix)
+            else:
+                scripts = _install(site, lock, prefix, extracted)
+        finally:
+            removal.start()
+        tool = own.name if own else f"{rattler.NAME} {rattler.VERSION}"
+        return _completed(site, taken, prefix, lock, (tool, scripts))
+    finally:
+        removal.join()
+
+
+def _completed(site: Site, taken: Taken, prefix: Path, lock: CondaLock, by: "tuple[str, list[str]]") -> Built:
+    """Install what pip adds, and take note of all."""
+    tool, scripts = by
     pip = [one for one in lock.pip_packages if one.directory is None]
     if pip:
         wheels.install(site, lock.pip.encode(), prefix)
@@ -59,20 +75,16 @@ def build(site: Site, taken: Taken, prefix: Path) -> Built:
     return Built(environment, digests)
 
 
-def _install(site: Site, lock: CondaLock, prefix: Path) -> "list[str]":
+def _install(site: Site, lock: CondaLock, prefix: Path, extracted: Path) -> "list[str]":
     """Have py-rattler install; return the packages that ran a script."""
-    extracted = Path(f"{prefix}.extracted")  # on the cache's own disk, so that files are linked and not copied
-    try:
-        answer = rattler.ask(
-            site,
-            "install",
-            prefix=str(prefix),
-            extracted=str(extracted),
-            platform=lock.platform,
-            packages=[encode(one) for one in lock.packages],
-        )
-    finally:
-        shutil.rmtree(extracted, ignore_errors=True)
+    answer = rattler.ask(
+        site,
+        "install",
+        prefix=str(prefix),
+        extracted=str(extracted),
+        platform=lock.platform,
+        packages=[encode(one) for one in lock.packages],
+    )
     scripts: list[str] = answer["scripts"]
     return scripts
 

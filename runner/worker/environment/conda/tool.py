@@ -233,7 +233,7 @@ def _tell_where_from(prefix: Path, packages: "list[Json]") -> None:
         meta.update(url=one["url"], channel=channel_of(one), extracted_package_dir=None)
         meta.pop("link", None)
         path.unlink()
-        path.write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        path.write_text(json.dumps(meta), encoding="utf-8")  # without white space: by the encoder in C
 
 
 def _link_scripts(prefix: Path, packages: Iterable[Json]) -> "list[str]":

@@ -21,8 +21,9 @@ from runner.records.finish import finish
 from runner.store.expression import parse
 from runner.store.index import Filter
 from runner.store.store import Store, new_id
-from runner.worker.facts import Actor, FileFact, Files, InstalledEnvironment, Outcome, Package, Request, SourceFacts
+from runner.worker.facts import Actor, InstalledEnvironment, Package, Request, SourceFacts
 from runner.worker.files import pretty
+from runner.worker.results import FileFact, Files, Outcome
 from runner.worker.spec import EnvironmentSpec, Parameter, RunSpec, Snapshot
 
 _PACKAGES = 20

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import runner
 from runner.worker.execution import artifacts
-from runner.worker.facts import Files
 from runner.worker.objects import Objects
+from runner.worker.results import Files
 from runner.worker.rundir import RunDirectory
 from runner.worker.tracking.endpoint import Endpoint
 

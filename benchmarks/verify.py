@@ -18,9 +18,10 @@ from runner.flow.verify import verify
 from runner.records.contents import line
 from runner.records.finish import finish
 from runner.store.store import Store, new_id
-from runner.worker.facts import Actor, FileFact, Files, Outcome, Request, SourceFacts
+from runner.worker.facts import Actor, Request, SourceFacts
 from runner.worker.files import pretty
 from runner.worker.manifest import FILE, Entry, encode_manifest
+from runner.worker.results import FileFact, Files, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import EnvironmentSpec, Parameter, RunSpec, Snapshot
 

@@ -32,6 +32,7 @@ class Launch:
     python: str | None = None  # an interpreter that can import virtualenv
     uv: str | None = None
     keep_work: bool = False
+    keep_outputs: bool = False  # store undeclared outputs too
     trace: bool = True  # note which files the command's Pythons open
     offline: bool = False
     lenient: bool = False  # a re-run on another machine than the first: a Python of the recorded series will do

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from runner.worker.facts import Outcome
+from runner.worker.results import Outcome
 
 TIMEOUT = 124
 FAILURE = 125  # of mlrun's own, or of the machine

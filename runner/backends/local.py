@@ -19,8 +19,9 @@ from runner.worker.clock import now
 from runner.worker.codec import encode
 from runner.worker.execution.baggage import Baggage
 from runner.worker.execution.kin import WORKER
-from runner.worker.facts import Claim, Failure, Outcome, Placement
+from runner.worker.facts import Claim, Placement
 from runner.worker.files import canonical, pretty, write_once
+from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import UNREACHABLE, State, look
 
@@ -183,6 +184,7 @@ def _placement(store: Store, launch: Launch, host: Host | None, engine: str) -> 
         upgrade_packages=launch.upgrade_packages,
         offline=launch.offline,
         keep_work=launch.keep_work,
+        keep_outputs=launch.keep_outputs,
         trace=launch.trace,
         lenient=launch.lenient,
         setup="" if host is None else host.setup,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from runner.backends.backend import Launch, Sink, Ticket
 from runner.backends.exit_codes import exit_code
 from runner.worker.clock import now
-from runner.worker.facts import Claim, InstalledEnvironment, Outcome
+from runner.worker.facts import Claim, InstalledEnvironment
 from runner.worker.objects import clone_or_copy
 from runner.worker.processes import myself
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from runner.backends.backend import Sink
 from runner.worker.execution.progress import texts
-from runner.worker.facts import Claim, Failure, Launching, Outcome
+from runner.worker.facts import Claim, Launching
+from runner.worker.files import read_block
+from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import SUBMITTED, UNREACHABLE, State, abandon, look
 from runner.worker.tools import reap
@@ -85,30 +87,19 @@ class Tail:
         return found
 
     def _read(self, path: Path, take: Callable[[bytes], None]) -> bool:
-        data = _block(path, self._offsets[path])
+        data = read_block(path, self._offsets[path], _BLOCK)
         if data:
             self._offsets[path] += len(data)  # before it is taken: what was begun is not repeated
             take(data)
         return bool(data)
 
     def _read_progress(self, sink: Sink) -> bool:
-        data = _block(self._run.progress, self._offsets[self._run.progress])
+        data = read_block(self._run.progress, self._offsets[self._run.progress], _BLOCK)
         whole = data[: data.rfind(b"\n") + 1]
         self._offsets[self._run.progress] += len(whole)
         for text in texts(whole):
             sink.progress(text)
         return bool(whole)
-
-
-def _block(path: Path, offset: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return b""
-    try:
-        return os.pread(descriptor, _BLOCK, offset)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

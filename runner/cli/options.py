@@ -37,6 +37,7 @@ def launching(function: F) -> F:
     """Add what can be said of any run that is about to be launched, a new one or a past one again."""
     for decorator in (
         click.option("--no-trace", is_flag=True, help="Do not note which files the command's Python opens."),
+        click.option("--keep-outputs", is_flag=True, help="Store what the run writes undeclared, too; up to 1 GiB."),
         click.option("--keep-work", is_flag=True, help="Keep the fresh directory after success."),
         click.option(
             "--no-validate", is_flag=True, help="Take parameter values as they are, whatever their declared type."

@@ -131,6 +131,7 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         fetch=not options["no_fetch"],
         labels=Labels(name=options["run_name"], why=options["why"], **going_to(options["tracking_uri"])),
         keep_work=options["keep_work"],
+        keep_outputs=options["keep_outputs"],
         trace=not options["no_trace"],
         argv=tuple(sys.argv),
     )

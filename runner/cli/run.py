@@ -159,6 +159,7 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         storage_dir=options["storage_dir"],
         size_cap=None if options["max_file_size"] is None else size(options["max_file_size"]),
         keep_work=options["keep_work"],
+        keep_outputs=options["keep_outputs"],
         trace=not options["no_trace"],
         reuse=options["reuse"],
         argv=tuple(sys.argv),

@@ -54,6 +54,7 @@ class Ask:
     storage_dir: Path | None = None
     size_cap: int | None = None  # bytes; None: the default of snapshots
     keep_work: bool = False
+    keep_outputs: bool = False  # store undeclared outputs too
     trace: bool = True
     reuse: bool = False  # where a past run came to the same already, execute nothing
     container: Containing = field(default_factory=Containing)

@@ -11,9 +11,9 @@ from runner.backends.backend import Backend, Sink, Ticket
 from runner.errors import FormatError, MlrunError
 from runner.worker.clock import now, seconds
 from runner.worker.codec import decode, encode
-from runner.worker.facts import Outcome
 from runner.worker.files import pretty, read_json
 from runner.worker.files import replace as rewrite
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import UNREACHABLE, State
 from runner.worker.values import dataclass

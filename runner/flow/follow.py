@@ -13,8 +13,9 @@ from runner.flow import away
 from runner.records.finish import finish
 from runner.store import settings
 from runner.store.store import Store
-from runner.worker.facts import Outcome, Request
+from runner.worker.facts import Request
 from runner.worker.files import Json
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look
 from runner.worker.values import dataclass

@@ -12,8 +12,8 @@ from pathlib import Path
 from runner.errors import MlrunError, ProjectError
 from runner.flow.outputs import outputs_of, write
 from runner.store.store import Store
-from runner.worker.facts import FileFact
 from runner.worker.hashing import digest_of_directory, sha256_of
+from runner.worker.results import FileFact
 from runner.worker.rundir import RunDirectory
 
 _ID = re.compile("[0-9a-f]{32}")

@@ -10,9 +10,10 @@ from runner.errors import IntegrityError, MlrunError
 from runner.flow.away import ticket_of
 from runner.store.store import Store
 from runner.worker.execution import artifacts
-from runner.worker.facts import FileFact, Placement
+from runner.worker.facts import Placement
 from runner.worker.hashing import sha256_of_file
 from runner.worker.objects import clone_or_copy
+from runner.worker.results import FileFact
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 

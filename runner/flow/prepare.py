@@ -71,6 +71,7 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             python=sys.executable,
             uv=find_uv(),
             keep_work=ask.keep_work,
+            keep_outputs=ask.keep_outputs,
             trace=ask.trace,
             fetch=ask.fetch,
         )

@@ -48,6 +48,7 @@ class AskAgain:
     fetch: bool = True
     labels: Labels = field(default_factory=Labels)
     keep_work: bool = False
+    keep_outputs: bool = False  # store undeclared outputs too
     trace: bool = True
     argv: tuple[str, ...] = ()
 
@@ -75,6 +76,7 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
         python=sys.executable,
         uv=find_uv(),
         keep_work=ask.keep_work,
+        keep_outputs=ask.keep_outputs,
         trace=ask.trace,
         fetch=ask.fetch,
         lenient=_is_elsewhere(past, ask),

@@ -16,7 +16,8 @@ from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import digest_of, hash_declared
 from runner.worker.execution.opened import inputs_of
 from runner.worker.execution.workplace import Workplace
-from runner.worker.facts import FileFact, Outcome, Request
+from runner.worker.facts import Request
+from runner.worker.results import FileFact, Outcome
 from runner.worker.rundir import RunDirectory
 
 

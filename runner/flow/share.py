@@ -23,9 +23,10 @@ from runner.records.seal import read as read_sealed
 from runner.store import layout
 from runner.store.store import Store
 from runner.worker.clock import now
-from runner.worker.facts import InstalledEnvironment, Outcome, SourceFacts
+from runner.worker.facts import InstalledEnvironment, SourceFacts
 from runner.worker.files import write_once
 from runner.worker.hashing import sha256_of
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.state import look

@@ -19,8 +19,9 @@ from runner.flow.reuse import find_reusable, put_in_place
 from runner.records.clean import clean_argv, clean_text
 from runner.store.store import Store, new_id
 from runner.worker.clock import now
-from runner.worker.facts import Failure, Outcome, Request
+from runner.worker.facts import Request
 from runner.worker.processes import myself
+from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass

@@ -16,7 +16,8 @@ from runner.records.results import Input, Log, Output, Result
 from runner.records.scores import read_scores
 from runner.records.tracking import read_tracking
 from runner.store.store import Store
-from runner.worker.facts import FileFact, Gap, Outcome, Request
+from runner.worker.facts import Gap, Request
+from runner.worker.results import FileFact, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.state import State, look

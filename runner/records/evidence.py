@@ -8,8 +8,9 @@ from typing import Any
 from runner.errors import FormatError
 from runner.records.gaps import placed
 from runner.worker.execution.opened import inputs_of
-from runner.worker.facts import Files, Gap, InstalledEnvironment, Launched, Outcome, Request, SourceFacts, Start
+from runner.worker.facts import Gap, InstalledEnvironment, Launched, Request, SourceFacts, Start
 from runner.worker.files import read_json
+from runner.worker.results import Files, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass

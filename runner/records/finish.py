@@ -50,7 +50,8 @@ def _seal_artifacts(run: RunDirectory, store: Store) -> None:
     if not (run.artifacts.is_dir() or run.children.is_dir()):
         return
     from runner.worker.execution.artifacts import seal as seal_artifacts
-    from runner.worker.facts import Files, Gap
+    from runner.worker.facts import Gap
+    from runner.worker.results import Files
 
     gap = Gap("outputs", "its worker was killed before it looked at what the run wrote: these are its artifacts alone")
     with contextlib.suppress(OSError, StoreError):  # no room in the store: the record says they are unknown

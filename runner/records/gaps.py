@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from runner.worker.clock import seconds
-from runner.worker.facts import Gap, Outcome
+from runner.worker.facts import Gap
+from runner.worker.results import Outcome
 from runner.worker.state import State
 
 _TICK = 1.0  # seconds that clocks may differ without having been set

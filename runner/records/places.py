@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runner.worker.execution.scan import scan
-from runner.worker.facts import FileFact, Placement, SourceFacts
+from runner.worker.facts import Placement, SourceFacts
 from runner.worker.hashing import sha256_of_file
+from runner.worker.results import FileFact
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 

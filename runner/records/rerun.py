@@ -16,12 +16,13 @@ from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import digest_of, hash_declared
 from runner.worker.execution.opened import inputs_of
 from runner.worker.execution.workplace import Workplace
-from runner.worker.facts import FileFact, InstalledEnvironment, Placement, SourceFacts
+from runner.worker.facts import InstalledEnvironment, Placement, SourceFacts
 from runner.worker.files import Json
 from runner.worker.globs import matches
 from runner.worker.hashing import digest_of_directory
 from runner.worker.manifest import decode_manifest
 from runner.worker.objects import Objects
+from runner.worker.results import FileFact
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Input, RunSpec
 

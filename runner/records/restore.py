@@ -11,9 +11,9 @@ from pathlib import Path
 
 from runner.records.places import lines_of
 from runner.worker.execution.inputs import digest_of
-from runner.worker.facts import FileFact
 from runner.worker.hashing import sha256_of
 from runner.worker.objects import Objects
+from runner.worker.results import FileFact
 from runner.worker.spec import Input
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.records.basics import BASES, Digest, Number, require, require_number
-from runner.worker.facts import Failure, Usage
+from runner.worker.results import Failure, Usage
 from runner.worker.values import dataclass
 
 

@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from runner.errors import MlrunError
-from runner.worker.facts import FileFact, Gap
+from runner.worker.facts import Gap
 from runner.worker.globs import matches
 from runner.worker.objects import Objects
+from runner.worker.results import FileFact
 
 Values = dict[str, list[tuple[float, int | None]]]  # by the metric's name: value and step
 

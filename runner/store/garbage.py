@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from runner.errors import MlrunError, StoreError
 from runner.store import layout, locks
-from runner.worker.facts import Outcome, Request
+from runner.worker.facts import Request
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import look
 from runner.worker.values import dataclass

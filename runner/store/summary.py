@@ -9,8 +9,9 @@ from typing import Any
 from runner.errors import MlrunError
 from runner.worker.clock import stamp
 from runner.worker.codec import decode
-from runner.worker.facts import Claim, Outcome, Request, Start
+from runner.worker.facts import Claim, Request, Start
 from runner.worker.files import Json, read_json
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.state import PLANNED, PREPARING, RUNNING, SUBMITTED

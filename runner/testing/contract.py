@@ -21,8 +21,9 @@ import pytest
 from runner.backends.backend import Backend, Ticket
 from runner.backends.exit_codes import exit_code
 from runner.testing.lab import Lab
-from runner.worker.facts import Claim, Outcome, Placement, Start
+from runner.worker.facts import Claim, Placement, Start
 from runner.worker.files import read_json
+from runner.worker.results import Outcome
 from runner.worker.spec import Parameter, Resources
 
 

@@ -57,6 +57,18 @@ def read_json(path: Path) -> Json:
     return value
 
 
+def read_block(path: Path, offset: int, size: int) -> bytes:
+    """Return at most ``size`` bytes of a file from an offset on; b"" at its end, and where there is no file yet."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.pread(descriptor, size, offset)
+    finally:
+        os.close(descriptor)
+
+
 def _write_aside(path: Path, data: bytes, mode: int) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:

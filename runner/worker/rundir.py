@@ -9,6 +9,7 @@ from runner.errors import FormatError
 from runner.worker import facts
 from runner.worker.codec import decode, encode
 from runner.worker.files import pretty, read_json, write_once
+from runner.worker.results import Files, Outcome
 from runner.worker.spec import RunSpec
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ _NAMES: dict[type, str] = {
     facts.Launching: "launching.json",
     facts.Launched: "launch.json",
     facts.Start: "start.json",
-    facts.Outcome: "outcome.json",
+    Outcome: "outcome.json",
     facts.Cancellation: "cancel.json",
 }
 
@@ -212,13 +213,13 @@ class RunDirectory:
         """Whether the file of a kind is there."""
         return (self.path / _NAMES[kind]).exists()
 
-    def write_files(self, path: Path, files: facts.Files) -> bool:
+    def write_files(self, path: Path, files: Files) -> bool:
         """Write ``inputs`` or ``outputs``."""
         return write_once(path, pretty(encode(files)), followed=True)
 
-    def read_files(self, path: Path) -> Optional[facts.Files]:
+    def read_files(self, path: Path) -> Optional[Files]:
         """Return what ``inputs`` or ``outputs`` holds, None where it is not written."""
         try:
-            return decode(facts.Files, read_json(path), str(path))
+            return decode(Files, read_json(path), str(path))
         except FileNotFoundError:
             return None

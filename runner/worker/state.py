@@ -8,18 +8,9 @@ from typing import Optional
 
 from runner.errors import StoreError
 from runner.worker.clock import now
-from runner.worker.facts import (
-    Cancellation,
-    Claim,
-    Failure,
-    InstalledEnvironment,
-    Launching,
-    Outcome,
-    Placement,
-    Request,
-    Start,
-)
+from runner.worker.facts import Cancellation, Claim, InstalledEnvironment, Launching, Placement, Request, Start
 from runner.worker.processes import is_alive, myself
+from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.values import dataclass
 

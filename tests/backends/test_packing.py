@@ -7,8 +7,8 @@ from runner.backends.exit_codes import exit_code
 from runner.backends.packing import pack
 from runner.backends.tail import Tail
 from runner.testing.contract import Collected
-from runner.worker.facts import Outcome
 from runner.worker.hashing import sha256_of_file
+from runner.worker.results import Outcome
 from tests.needs import python
 
 

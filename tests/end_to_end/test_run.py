@@ -359,3 +359,13 @@ def test_a_missing_declared_input_is_refused_before_there_is_a_run(mlrun: Mlrun,
     project.write("data/a.csv", "1")
     project.write("raw/b.txt", "2")
     mlrun("run", project.path, "--env-manager", "local").ok()
+
+
+def test_undeclared_outputs_are_kept_where_that_is_asked(mlrun: Mlrun, project: Project):
+    project.write(".gitignore", "*.txt\n")
+    command = "    outputs: [a.txt]\n    command: date > a.txt; date > b.txt\n"
+    project.write("MLproject", f"entry_points:\n  main:\n{command}")
+    project.commit()
+    for words, kept in (((), {"a.txt": True, "b.txt": False}), (("--keep-outputs",), {"a.txt": True, "b.txt": True})):
+        mlrun("run", project.path, "--env-manager", "local", *words).ok()
+        assert {item["path"]: item["stored"] for item in mlrun.show()["outputs"]} == kept

@@ -10,8 +10,9 @@ from runner.records.metrics import read_metrics
 from runner.records.model import Record, Relations, Run, Tool, Why
 from runner.records.results import Metrics, Output, Result
 from runner.records.setting import Code, EntryPoint, Environment, Execution, Interpreter, Package, Platform
-from runner.worker.facts import Actor, Gap, Gpu, Usage
+from runner.worker.facts import Actor, Gap, Gpu
 from runner.worker.hashing import sha256_of
+from runner.worker.results import Usage
 
 AT = "2026-11-23T10:00:00.000+00:00"
 LOCK = Digest("1" * 64)

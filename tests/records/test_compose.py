@@ -11,23 +11,10 @@ from runner.records.results import Input, Log, Output
 from runner.store.index import Row
 from runner.store.store import Store
 from runner.worker.codec import encode
-from runner.worker.facts import (
-    Actor,
-    Failure,
-    FileFact,
-    Files,
-    Gap,
-    Gpu,
-    HostFacts,
-    InstalledEnvironment,
-    Package,
-    SourceFacts,
-    Start,
-    Submodule,
-    Usage,
-)
-from runner.worker.facts import Log as SealedLog
+from runner.worker.facts import Actor, Gap, Gpu, HostFacts, InstalledEnvironment, Package, SourceFacts, Start, Submodule
 from runner.worker.processes import myself
+from runner.worker.results import Failure, FileFact, Files, Usage
+from runner.worker.results import Log as SealedLog
 from runner.worker.spec import EnvironmentSpec, Interpreter, Parameter, Resources, SpecFile
 from tests.store.runs import a_run, a_spec, claim, end, seen, wrote
 

@@ -14,8 +14,9 @@ from runner.store.store import Store
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import hash_declared
 from runner.worker.execution.workplace import Workplace, set_up
-from runner.worker.facts import FileFact, InstalledEnvironment, Placement, SourceFacts
+from runner.worker.facts import InstalledEnvironment, Placement, SourceFacts
 from runner.worker.hashing import sha256_of
+from runner.worker.results import FileFact
 from runner.worker.spec import Input, Interpreter
 from tests.store.runs import a_run, a_snapshot, a_spec, end, everything_below, seen
 

@@ -10,7 +10,7 @@ from runner.records import scores
 from runner.records.metrics import read_metrics
 from runner.records.scores import parse, read_scores
 from runner.store.store import Store
-from runner.worker.facts import FileFact
+from runner.worker.results import FileFact
 
 
 def one(value, step=None):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from runner.store.store import Store, new_id
 from runner.worker.clock import now
-from runner.worker.facts import Actor, Claim, FileFact, Files, Identity, Outcome, Request, SourceFacts
+from runner.worker.facts import Actor, Claim, Identity, Request, SourceFacts
 from runner.worker.manifest import FILE, Entry, encode_manifest
 from runner.worker.processes import myself
+from runner.worker.results import FileFact, Files, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import EnvironmentSpec, Parameter, RunSpec, Snapshot
 

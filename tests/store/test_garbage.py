@@ -11,8 +11,9 @@ from runner.errors import StoreError
 from runner.store import garbage, locks
 from runner.store.garbage import Freed
 from runner.store.store import Store
-from runner.worker.facts import FileFact, InstalledEnvironment, SourceFacts
+from runner.worker.facts import InstalledEnvironment, SourceFacts
 from runner.worker.manifest import decode_manifest
+from runner.worker.results import FileFact
 from runner.worker.spec import RunSpec
 from tests.store.runs import a_run, a_snapshot, a_spec, claim, end, seen, wrote
 

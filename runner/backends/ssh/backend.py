@@ -21,11 +21,12 @@ from runner.errors import BackendError, UsageError
 from runner.store.home import cache
 from runner.worker.clock import now
 from runner.worker.codec import decode, encode
-from runner.worker.facts import Failure, Outcome, Request
+from runner.worker.facts import Request
 from runner.worker.files import canonical, pretty, write_once
 from runner.worker.objects import Objects
 from runner.worker.processes import is_alive
 from runner.worker.remote.frames import Frame
+from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import SUBMITTED, UNREACHABLE, State
 

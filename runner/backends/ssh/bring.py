@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from runner.errors import IntegrityError, StoreError
 from runner.worker.codec import decode, encode
-from runner.worker.facts import Files
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.objects import Objects
 from runner.worker.remote.inbox import Inbox, Place
 from runner.worker.remote.results import Item, Results
+from runner.worker.results import Files
 
 if TYPE_CHECKING:
     from runner.backends.ssh.connection import Connection

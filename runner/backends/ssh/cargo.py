@@ -198,6 +198,7 @@ def _placement(launch: Launch, host: Host) -> Placement:
         upgrade_packages=launch.upgrade_packages,
         offline=launch.offline,
         keep_work=launch.keep_work,
+        keep_outputs=launch.keep_outputs,
         trace=launch.trace,
         lenient=launch.lenient,
         launcher=host.launcher,

@@ -12,8 +12,9 @@ from runner.backends.host import Host
 from runner.backends.ssh.refusals import Unreachable
 from runner.worker.codec import decode
 from runner.worker.execution.progress import texts
-from runner.worker.facts import Outcome
+from runner.worker.files import read_block
 from runner.worker.remote.frames import Frame
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State
 
@@ -107,7 +108,7 @@ class Follow:
             path = self._path(self._run, name)
             self._offsets[name] = path.stat().st_size if path.exists() else 0
         for name in ("stdout", "stderr"):
-            while data := _read_at(self._path(self._run, name), self._offsets[name]):
+            while data := read_block(self._path(self._run, name), self._offsets[name], _BLOCK):
                 self._offsets[name] += len(data)
                 self._hand_on(sink, name, data)
 
@@ -126,16 +127,5 @@ def _write_at(path: Path, offset: int, data: bytes) -> None:
         while view:
             written = os.pwrite(descriptor, view, offset)
             view, offset = view[written:], offset + written
-    finally:
-        os.close(descriptor)
-
-
-def _read_at(path: Path, offset: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return b""
-    try:
-        return os.pread(descriptor, _BLOCK, offset)
     finally:
         os.close(descriptor)

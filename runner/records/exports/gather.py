@@ -16,8 +16,9 @@ from runner.records.places import lines_of, place_of
 from runner.records.restore import files_of
 from runner.store.store import Store
 from runner.worker.execution.opened import inputs_of
-from runner.worker.facts import FileFact, SourceFacts
+from runner.worker.facts import SourceFacts
 from runner.worker.hashing import sha256_of, sha256_of_file
+from runner.worker.results import FileFact
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.worker.facts import InstalledEnvironment, Outcome, Start
+from runner.worker.facts import InstalledEnvironment, Start
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 
 

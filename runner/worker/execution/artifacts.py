@@ -11,9 +11,10 @@ from pathlib import Path
 
 from runner.errors import StoreError
 from runner.worker.execution.inputs import mode_of
-from runner.worker.facts import FileFact, Files, Gap
+from runner.worker.facts import Gap
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.objects import Objects
+from runner.worker.results import FileFact, Files
 from runner.worker.rundir import RunDirectory
 
 LOGGED = "logged"  # the basis: the command handed the file to MLflow's client

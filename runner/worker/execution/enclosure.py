@@ -17,7 +17,8 @@ from runner.worker.containers.volumes import expand
 from runner.worker.execution import kin
 from runner.worker.execution.surroundings import Environ
 from runner.worker.execution.workplace import Workplace
-from runner.worker.facts import Container, Failure, Gap, Outcome
+from runner.worker.facts import Container, Gap
+from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass

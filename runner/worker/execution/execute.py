@@ -18,9 +18,10 @@ from runner.worker.execution.prepare import Job, Prepared, look
 from runner.worker.execution.signals import Cancelled, Signals
 from runner.worker.execution.supervise import Ended, Watch
 from runner.worker.execution.workplace import tear_down
-from runner.worker.facts import Failure, Files, Gap, Log, Outcome, Start
+from runner.worker.facts import Gap, Start
 from runner.worker.hashing import sha256_of_file
 from runner.worker.processes import identify, myself
+from runner.worker.results import Failure, Files, Log, Outcome
 from runner.worker.tracking.endpoint import Endpoint
 
 _GRACE = 2.0  # seconds for what is left when mlrun itself failed
@@ -191,7 +192,9 @@ def _take_stock(
 
 def _seal_outputs(job: Job, prepared: Prepared) -> outputs.Written:
     after = look(job, prepared.workplace)
-    policy = outputs.Policy(job.spec.outputs, prepared.workplace.fresh, job.spec.metrics)
+    policy = outputs.Policy(
+        job.spec.outputs, prepared.workplace.fresh, job.spec.metrics, keep=job.placement.keep_outputs
+    )
     root = str(prepared.workplace.project)
     written = outputs.seal(root, prepared.before, after, policy, job.objects, prepared.digests)
     if prepared.traced:

@@ -15,9 +15,10 @@ from runner.worker.execution.digests import Digests
 from runner.worker.execution.progress import Say
 from runner.worker.execution.scan import Listing, scan
 from runner.worker.execution.workplace import Workplace
-from runner.worker.facts import FileFact, Files, Gap
+from runner.worker.facts import Gap
 from runner.worker.globs import expand, matches
 from runner.worker.hashing import Key, digest_of_directory, stat_key
+from runner.worker.results import FileFact, Files
 from runner.worker.spec import Input
 from runner.worker.values import dataclass
 

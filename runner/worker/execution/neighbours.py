@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
-from runner.worker.facts import Claim, Outcome, Request, Start
+from runner.worker.facts import Claim, Request, Start
 from runner.worker.processes import is_alive
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 
 Book = dict[str, Any]

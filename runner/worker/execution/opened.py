@@ -15,7 +15,8 @@ from runner.worker.execution.inputs import mode_of
 from runner.worker.execution.scan import SKIPPED
 from runner.worker.execution.surroundings import Environ
 from runner.worker.execution.workplace import Workplace
-from runner.worker.facts import FileFact, Files, Gap, InstalledEnvironment
+from runner.worker.facts import Gap, InstalledEnvironment
+from runner.worker.results import FileFact, Files
 from runner.worker.rundir import RunDirectory
 
 _MOST = 10_000  # traced files that a record names

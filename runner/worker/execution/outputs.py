@@ -12,10 +12,11 @@ from runner.errors import StoreError
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import MOST_BYTES, MOST_FILES, list_gaps, mode_of, within_budget
 from runner.worker.execution.scan import Listing
-from runner.worker.facts import FileFact, Files, Gap
+from runner.worker.facts import Gap
 from runner.worker.globs import matches
 from runner.worker.hashing import sha256_of_file
 from runner.worker.objects import Objects
+from runner.worker.results import FileFact, Files
 from runner.worker.values import dataclass
 
 MEASURED = "measured"  # the basis of a declared file of metrics: its numbers count, not its bytes
@@ -38,6 +39,7 @@ class Policy:
     declared: tuple[str, ...]  # paths and globs; what they name is always stored
     fresh: bool  # nobody else works in the directory, and it will be removed
     metrics: tuple[str, ...] = ()  # files whose numbers are read afterwards: stored too
+    keep: bool = False  # undeclared ones are stored, whatever is declared
 
     def pattern(self, path: str) -> Optional[str]:
         """Return the declared output, or file of metrics, a file answers to."""
@@ -52,7 +54,7 @@ class Policy:
     @property
     def keeps_all(self) -> bool:
         """Whether undeclared outputs are stored as well."""
-        return self.fresh and not self.declared
+        return self.keep or (self.fresh and not self.declared)
 
 
 @dataclass(frozen=True)

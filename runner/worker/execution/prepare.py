@@ -20,9 +20,10 @@ from runner.worker.execution.outputs import Before
 from runner.worker.execution.progress import Say
 from runner.worker.execution.scan import SKIPPED, Listing, scan
 from runner.worker.execution.workplace import Workplace, set_up
-from runner.worker.facts import Allocation, FileFact, Files, InstalledEnvironment, Placement, Request
+from runner.worker.facts import Allocation, InstalledEnvironment, Placement, Request
 from runner.worker.globs import matches
 from runner.worker.objects import Objects
+from runner.worker.results import FileFact, Files
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass

@@ -12,8 +12,9 @@ from runner.worker.clock import now
 from runner.worker.execution import kin
 from runner.worker.execution.progress import teller
 from runner.worker.execution.signals import TIME_IS_UP, Cancelled, Signals
-from runner.worker.facts import Cancellation, Claim, Failure, Outcome, Placement, Start
+from runner.worker.facts import Cancellation, Claim, Placement, Start
 from runner.worker.processes import myself
+from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Optional
 from runner.worker.execution import kin
 from runner.worker.execution.signals import TIME_IS_UP, Signals
 from runner.worker.execution.usage import Meter
-from runner.worker.facts import Usage
+from runner.worker.results import Usage
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:

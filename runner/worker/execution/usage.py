@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from runner.worker.execution import kin
-from runner.worker.facts import Usage
+from runner.worker.results import Usage
 
 if TYPE_CHECKING:
     import resource

@@ -13,13 +13,14 @@ from typing import Optional
 from runner.errors import BackendError, FormatError, MlrunError, StoreError
 from runner.worker.clock import now
 from runner.worker.codec import decode
-from runner.worker.facts import Claim, Failure, Placement, Request, SourceFacts
+from runner.worker.facts import Claim, Placement, Request, SourceFacts
 from runner.worker.files import Json, canonical, write_once
 from runner.worker.hashing import StatCache
 from runner.worker.objects import clone_or_copy
 from runner.worker.processes import myself
 from runner.worker.remote.inbox import Inbox, Place
 from runner.worker.remote.site import Site, kind_of_machine
+from runner.worker.results import Failure
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.state import abandon

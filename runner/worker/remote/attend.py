@@ -10,12 +10,13 @@ from typing import Any, Callable
 
 from runner.errors import IntegrityError, MlrunError
 from runner.worker.codec import decode, encode
-from runner.worker.facts import Claim, Outcome
+from runner.worker.facts import Claim
 from runner.worker.remote import accept, results
 from runner.worker.remote.follow import Follow, said, unknown
 from runner.worker.remote.frames import Channel, Cut, Frame, Reader, Writer
 from runner.worker.remote.inbox import wanted
 from runner.worker.remote.site import Site, kind_of_machine
+from runner.worker.results import Outcome
 
 _LARGE = 64 << 20  # bytes: the run need not wait until a file of this size has reached the disk
 _BEAT = 5.0  # seconds between two signs of life

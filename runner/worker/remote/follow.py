@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from runner.errors import BackendError
 from runner.worker.codec import encode
-from runner.worker.facts import Launching, Outcome
+from runner.worker.facts import Launching
+from runner.worker.files import read_block
 from runner.worker.remote.frames import Channel
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import SUBMITTED, UNREACHABLE, State, look
 from runner.worker.tools import reap
@@ -76,7 +77,7 @@ class Follow:
         """Tell at most one block of each file; whether there was any."""
         found = False
         for name, (path, offset) in self._files.items():
-            data = _block(path, offset)
+            data = read_block(path, offset, _BLOCK)
             if data:
                 self._channel.send("piece", data, file=name, offset=offset)
                 self._files[name] = (path, offset + len(data))
@@ -92,14 +93,3 @@ def said(state: State) -> "dict[str, Any]":
 def unknown(run: RunDirectory) -> BackendError:
     """Return what is said of a run that is not here."""
     return BackendError(f"the run {run.id} is not on {os.uname().nodename}", hint="it was removed there, or never came")
-
-
-def _block(path: Path, offset: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return b""
-    try:
-        return os.pread(descriptor, _BLOCK, offset)
-    finally:
-        os.close(descriptor)

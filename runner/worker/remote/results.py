@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 from typing import Optional
 
-from runner.worker.facts import InstalledEnvironment, Outcome
+from runner.worker.facts import InstalledEnvironment
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.objects import Objects
 from runner.worker.remote.blobs import Blob
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.values import dataclass
 

@@ -6,7 +6,8 @@ import time
 from typing import Optional
 
 from runner.errors import BackendError
-from runner.worker.facts import Launching, Outcome
+from runner.worker.facts import Launching
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.slurm import queue
 from runner.worker.slurm.commands import SilentError, complaint, slurm

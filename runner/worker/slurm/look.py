@@ -7,7 +7,8 @@ from typing import Optional
 
 from runner.worker import state
 from runner.worker.clock import now
-from runner.worker.facts import Cancellation, Failure, Launched, Launching, Outcome, Start
+from runner.worker.facts import Cancellation, Launched, Launching, Start
+from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.slurm import queue, submit
 from runner.worker.slurm.commands import SilentError, answer

@@ -14,7 +14,8 @@ from runner.worker.execution import baggage
 from runner.worker.execution.prepare import Job, Prepared, get_ready
 from runner.worker.execution.signals import Cancelled
 from runner.worker.execution.workplace import find_again
-from runner.worker.facts import Allocation, Cancellation, InstalledEnvironment, Launched, Outcome
+from runner.worker.facts import Allocation, Cancellation, InstalledEnvironment, Launched
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.slurm.look import LIMIT, past_time, said
 from runner.worker.slurm.submit import note

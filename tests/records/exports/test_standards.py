@@ -13,8 +13,9 @@ from runner.flow.exports import document, export_crate
 from runner.records.finish import finish
 from runner.store.settings import Identity
 from runner.store.store import Store
-from runner.worker.facts import FileFact, SourceFacts
+from runner.worker.facts import SourceFacts
 from runner.worker.hashing import sha256_of
+from runner.worker.results import FileFact
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Parameter
 from tests.records.exports.validators import validate

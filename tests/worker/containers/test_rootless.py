@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.backends.packing import pack
-from runner.worker.facts import Files, Outcome
+from runner.worker.results import Files, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import EnvironmentSpec
 from tests.needs import need

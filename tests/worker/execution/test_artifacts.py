@@ -5,7 +5,7 @@ import os
 
 from runner.flow.outputs import bring_out, outputs_of
 from runner.store.store import Store
-from runner.worker.facts import Outcome
+from runner.worker.results import Outcome
 from tests.worker.runs import files
 
 

@@ -8,7 +8,7 @@ import pytest
 from runner.worker.execution.execute import killed_by_kernel
 from runner.worker.execution.memory import Kills, count_kills
 from runner.worker.execution.supervise import Ended
-from runner.worker.facts import Outcome, Usage
+from runner.worker.results import Outcome, Usage
 from tests.worker.runs import FLAGS, WORKER
 
 

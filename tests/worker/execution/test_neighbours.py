@@ -2,7 +2,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from runner.worker.execution import neighbours
-from runner.worker.facts import Outcome
+from runner.worker.results import Outcome
 from tests.worker.runs import until
 
 

@@ -12,7 +12,8 @@ from runner.worker.execution import inputs, outputs
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import digest_of
 from runner.worker.execution.scan import scan
-from runner.worker.facts import Outcome, SourceFacts
+from runner.worker.facts import SourceFacts
+from runner.worker.results import Outcome
 from runner.worker.spec import Input
 from tests.needs import need
 from tests.worker.runs import files

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from runner.worker.execution import supervise
-from runner.worker.facts import Outcome, Start
+from runner.worker.facts import Start
 from runner.worker.processes import is_alive
+from runner.worker.results import Outcome
 from runner.worker.spec import Resources
 from tests.worker.runs import FLAGS, WORKER, until
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.worker.facts import Outcome, Start
+from runner.worker.facts import Start
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.tracking.endpoint import Endpoint
 from tests.needs import need, python

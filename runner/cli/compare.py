@@ -62,7 +62,8 @@ def compare(session: Session, /, **options: Any) -> None:
     else:
         _print(sides, metrics, baseline)
     if found.left_out:
-        session.say(f"left out: {found.left_out} run{'s' * (found.left_out != 1)} that did not succeed")
+        runs = f"{found.left_out} run{'s' * (found.left_out != 1)}"
+        session.say(f"left out: {runs} that did not succeed, or took over another's results")
     if not has_scipy():
         session.say("without confidence intervals and p-values: pip install 'mlproject-runner[stats]'")
     for fault in failed:

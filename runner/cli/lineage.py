@@ -122,11 +122,13 @@ class _Drawing:
 
     def _is_original(self, run: str) -> bool:
         step = self._found.steps.get(run)
-        return step is not None and step.known and step.rerun_of is None
+        return step is not None and step.known and step.rerun_of is None and step.reused is None
 
     def _named(self, run: str) -> str:
         step = self._found.steps.get(run)
-        return short(run) + (" (a re-run)" if step is not None and step.rerun_of else "")
+        if step is None or not (step.rerun_of or step.reused):
+            return short(run)
+        return short(run) + (" (a re-run)" if step.rerun_of else " (reused)")
 
     def _run(self, run: str, depth: int) -> Branch:
         step = self._found.steps.get(run)
@@ -143,7 +145,8 @@ class _Drawing:
         shown = [link for link in step.links if link.runs or link.basis != "observed" or not up]
         shown.sort(key=lambda link: not link.runs)
         for link in shown[:_MOST_FILES]:
-            outside = _dim("  from outside") if up and not link.runs else ""
+            how = "  from outside" if not link.runs else "  lay there" if link.basis == "observed" else ""
+            outside = _dim(how) if up else ""
             yield Branch(f"{_file(link)}{outside}", self._runs(link.runs, depth))
         rest = len(step.links) - min(len(shown), _MOST_FILES)
         if rest:
@@ -173,6 +176,8 @@ def _facts(step: Step) -> Iterator[str]:
         yield f"part of {short(step.parent)}"
     if step.rerun_of:
         yield f"a re-run of {short(step.rerun_of)}"
+    if step.reused:
+        yield f"nothing was executed: the results of {short(step.reused)}"
     for each in step.notes:
         yield f"note of {each.at[:10]}, {printable(each.by)}: {printable(each.text)}"
 

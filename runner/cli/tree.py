@@ -17,12 +17,16 @@ class Branch:
 
 def draw(root: Branch) -> Iterator[str]:
     """Yield a tree's lines, the root first."""
-    yield root.text
+    yield _flat(root.text)
     yield from _draw(root.below, "")
 
 
 def _draw(branches: Sequence[Branch], indent: str) -> Iterator[str]:
     for index, branch in enumerate(branches):
         last = index == len(branches) - 1
-        yield f"{indent}{'└─ ' if last else '├─ '}{branch.text}"
+        yield f"{indent}{'└─ ' if last else '├─ '}{_flat(branch.text)}"
         yield from _draw(branch.below, indent + ("   " if last else "│  "))
+
+
+def _flat(text: str) -> str:
+    return text.replace("\n", "↵")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from runner.backends.reused import REASON
 from runner.errors import MlrunError, UsageError
 from runner.flow.follow import refresh
 from runner.records.statistics import Group, finite
@@ -24,7 +25,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Found:
-    """The groups, and how many runs were left out because they did not succeed."""
+    """The groups, and how many runs were left out: those that did not succeed, or took over another's results."""
 
     groups: tuple[Group, ...]
     left_out: int = 0
@@ -40,6 +41,11 @@ def gather(asked: Asked, store: Store) -> Found:
     if not named:
         message = "there are no runs to compare"
         raise MlrunError(message, hint="name runs, or say which: --where 'params.alpha = 0.5', --by params.alpha")
+    names = [name for name, _ in named]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        message = f"two groups are called {twice!r}"
+        raise UsageError(message, hint="give each group a name of its own, and each run once")
     groups = tuple(_group(name, runs) for name, runs in named)
     empty = [group.name for group in groups if not group.runs]
     if empty:
@@ -93,7 +99,7 @@ def _order(text: str) -> tuple[bool, float, str]:
 
 
 def _group(name: str, runs: Iterable[Summary]) -> Group:
-    kept = [run for run in runs if run.status == "succeeded"]
+    kept = [run for run in runs if run.status == "succeeded" and run.reason != REASON]  # a copy is no second sample
     values: dict[str, list[float]] = {}
     for run in kept:
         for metric, last in run.metrics.items():

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from runner.errors import MlrunError, RunNotFoundError
+from runner.errors import MlrunError, RunNotFoundError, UsageError
 from runner.records.lineage import Subject
 from runner.store.store import Store
 from runner.worker.execution.digests import Digests
@@ -21,6 +21,9 @@ def find_subject(text: str, store: Store) -> Subject:
 
     RunNotFoundError where it is none of these; MlrunError where a file cannot be read or a digest is not unique.
     """
+    if not text:
+        message = "nothing is named"
+        raise UsageError(message, hint="give a file, the sha256 of one, or a run")
     path = Path(text)
     if os.path.lexists(path):
         return Subject(path=text, sha256=_digest_of(path, store))

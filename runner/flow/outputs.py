@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from runner.errors import IntegrityError, MlrunError
 from runner.flow.away import ticket_of
@@ -46,6 +47,10 @@ def _under(outputs: Sequence[FileFact], wanted: str) -> tuple[FileFact, ...]:
 
 def bring_out(outputs: Sequence[FileFact], store: Store, run: RunDirectory, target: Path) -> list[Path]:
     """Write outputs under ``target``, each checked by its digest; an existing file is never overwritten."""
+    links = {item.path for item in outputs if stat.S_ISLNK(item.mode)}
+    if any(str(parent) in links for item in outputs for parent in PurePosixPath(item.path).parents):
+        message = "an output lies behind a link that is an output itself"
+        raise IntegrityError(message, hint="the run directory was tampered with")
     goals = [(item, _goal(target, item)) for item in outputs]
     for _, goal in goals:
         if goal.exists() or goal.is_symlink():
@@ -64,7 +69,10 @@ def is_whole(item: FileFact, store: Store, run: RunDirectory) -> bool:
 
 def bring_back(item: FileFact, store: Store, run: RunDirectory, goal: Path) -> None:
     """Write an output to the place where a run would have left it, over what is there; nothing where it is the same."""
-    if item.sha256 is None or (goal.is_file() and not goal.is_symlink() and sha256_of_file(goal) == item.sha256):
+    if item.sha256 is None:
+        return
+    if goal.is_file() and not goal.is_symlink() and sha256_of_file(goal) == item.sha256:
+        goal.chmod(item.mode & 0o777)
         return
     goal.parent.mkdir(parents=True, exist_ok=True)
     aside = goal.with_name(f".{goal.name[:100]}.mlrun-{os.getpid()}")
@@ -94,6 +102,9 @@ def _goal(target: Path, item: FileFact) -> Path:
 def write(item: FileFact, store: Store, run: RunDirectory, goal: Path) -> None:
     """Make a file of an output's bytes, checked by its digest; IntegrityError where they are kept nowhere."""
     if item.sha256 is not None and store.objects.has(item.sha256):
+        if stat.S_ISLNK(item.mode):
+            goal.symlink_to(os.fsdecode(store.objects.read(item.sha256)))
+            return
         store.objects.copy_to(item.sha256, goal, item.mode)
         return
     for place in _places(item, run):

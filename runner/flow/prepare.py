@@ -39,6 +39,7 @@ class Prepared:
     display: str  # the source's URI without userinfo
     project: Path  # the project's directory; it may be gone once the run is created
     remarks: tuple[str, ...] = ()  # lines to say before it runs
+    products: tuple[str, ...] = ()  # what any entry point of the project is declared to write
 
 
 @contextmanager
@@ -76,7 +77,8 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             fetch=ask.fetch,
         )
         warnings = tuple(f"warning: {warning}" for warning in environment.warnings)
-        yield Prepared(spec, captured.facts, launch, source.display, source.project, warnings)
+        products = _written([entry, *project.entry_points.values()])
+        yield Prepared(spec, captured.facts, launch, source.display, source.project, warnings, products)
 
 
 def _installer(ask: Ask, environment: Planned, project: Path) -> Mapping[str, str]:
@@ -138,6 +140,10 @@ def _logged(store: Store, downloads: Path, name: str, uri: str) -> str:
     return logged.locate(store, downloads, name, uri)
 
 
+def _written(entries: Iterable[EntryPoint]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(path for entry in entries for path in (*entry.outputs, *entry.metrics)))
+
+
 def _captured(ask: Ask, entries: Iterable[EntryPoint], source: Source, store: Store) -> Captured:
     """Take the snapshot. What any entry point is declared to write is no source, where git does not track it."""
     cache = StatCache(store.cache / "stat.sqlite")
@@ -145,7 +151,7 @@ def _captured(ask: Ask, entries: Iterable[EntryPoint], source: Source, store: St
         source,
         store.objects,
         cache,
-        outputs=tuple(dict.fromkeys(path for entry in entries for path in (*entry.outputs, *entry.metrics))),
+        outputs=_written(entries),
         skip=(store.root, store.cache),
         size_cap=SIZE_CAP if ask.size_cap is None else ask.size_cap,
     )

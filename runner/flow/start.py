@@ -57,13 +57,13 @@ def start(
     if not getattr(backend, "in_place", True):  # where it carries runs out, nobody has the project's directory
         ask = replace(ask, isolated=True)
     with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
-        past = find_reusable(prepared, store) if ask.reuse else None
+        renewed = ask.upgrade or ask.upgrade_packages or ask.exclude_newer is not None
+        past = find_reusable(prepared, store) if ask.reuse and not renewed else None
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)
-        if past is None:
+        if past is None or not put_in_place(past, prepared, store):
             expect(backend)
         else:
             dismiss(backend)
-            put_in_place(past, prepared, store)
             backend, request = ReusedBackend(past), replace(request, reused=past.id, backend="local")
         run = make(prepared, request, store, say, hold)
     return submit(run, store, backend, replace(prepared.launch, foreground=foreground, say=say), prepared.spec)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runner.errors import FormatError
+from runner.records.seal import check_seal
 from runner.worker.files import read_json, write_once
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.rundir import RunDirectory
@@ -47,6 +48,17 @@ def _artifacts(run: RunDirectory) -> Mapping[str, str | None]:
         return {fact["path"]: fact["sha256"] for fact in data["files"] if fact["basis"] == "logged"}
     except (OSError, FormatError, KeyError, TypeError):  # a run without outputs, or a damaged one
         return {}
+
+
+def is_as_sealed(run: RunDirectory) -> bool:
+    """Whether a run's record and every file that it seals is what it was."""
+    if check_seal(run) is not None:
+        return False
+    record: Any = read_json(run.record)
+    data = run.contents.read_bytes()
+    if record.get("contents") is None or record["contents"]["sha256"] != sha256_of(data):
+        return False
+    return all(sha256_of_file(run.path / name) == sha256 for name, sha256 in parse(data).items())
 
 
 def parse(data: bytes) -> Mapping[str, str]:

@@ -60,6 +60,7 @@ class Step:
     parameters: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
     rerun_of: str | None = None
+    reused: str | None = None
     links: tuple[Link, ...] = ()
     known: bool = True
 
@@ -102,7 +103,9 @@ def trace(subject: Subject, store: Store, direction: str = UP) -> Lineage:
 
 
 def _begin(subject: Subject, store: Store, direction: str) -> tuple[str, ...]:
-    digests = [subject.sha256 or NOTHING]
+    if subject.sha256 in (None, NOTHING):
+        return ()
+    digests = [str(subject.sha256)]
     ask = store.index.producers_of if direction == UP else store.index.readers_of
     return _innermost(_runs(ask(digests).get(digests[0], ())), store)
 
@@ -129,6 +132,7 @@ def _step(identity: str, store: Store, direction: str) -> Step:
         parameters={item["name"]: item["raw"] for item in record["parameters"]},
         parent=record["relations"]["parent"],
         rerun_of=record["relations"]["rerun_of"],
+        reused=record["relations"].get("reused"),
         links=tuple(links),
     )
 

@@ -107,6 +107,126 @@ def test_a_flipped_bit_in_an_output_is_not_reused(mlrun: Mlrun, once: Project, t
     assert times(tmp_path) == 2
 
 
+DOUBTS = """\
+name: doubts
+entry_points:
+  lazy: {outputs: [lazy.txt], command: "[ -f lazy.txt ] || echo x > lazy.txt; cat lazy.txt"}
+  part:
+    parameters: {n: int}
+    outputs: [part]
+    command: "mkdir -p part; [ -f part/base ] || echo base > part/base; echo {n} > part/n"
+  glob: {outputs: [total.txt], command: "cat extra/*.csv > total.txt"}
+  mode: {outputs: [mode.txt], command: "cat local.cfg > mode.txt || echo default > mode.txt"}
+  count: {outputs: [c], parameters: {n: int}, command: "rm -rf c; mkdir c; for i in $(seq {n}); do touch c/$i; done"}
+  slow: {inputs: [in.txt], outputs: [res.txt], command: "echo B > in.txt; cat in.txt > res.txt"}
+  secret: {secrets: [TOKEN], outputs: [s.txt], command: "echo ${{#TOKEN}} > s.txt"}
+  link: {outputs: [models], command: "mkdir -p models; echo 1 > models/m1; ln -sfn m1 models/latest"}
+  outer: {outputs: [o.txt], command: "mlrun run -q . --env-manager local -e inner -P d=../data.csv; cat o2.txt > o.txt"}
+  inner: {parameters: {d: path}, outputs: [o2.txt], command: "cat {d} > o2.txt"}
+"""
+
+
+@pytest.fixture
+def doubts(mlrun: Mlrun, project: Project, tmp_path: Path):
+    """A function that runs an entry point with --reuse, and says whether it was executed."""
+    project.write("MLproject", DOUBTS)
+    project.write(".gitignore", "*.txt\n*.csv\n*.cfg\npart\nc\nmodels\n")
+    project.write("extra/a.csv", "1\n")
+    project.write("in.txt", "A\n")
+    (tmp_path / "data.csv").write_text("ONE\n")
+    project.commit()
+
+    def run(entry: str, *words: str, **environ: str) -> bool:
+        mlrun("run", project.path, *LOCAL, "--reuse", "-e", entry, *words, cwd=project.path, **environ).ok()
+        newest = next(run for run in mlrun("list", "--json").json["runs"] if run["entry_point"] == entry)
+        return newest["reason"] != "reused"
+
+    return run
+
+
+def test_outputs_that_were_there_before_are_not_vouched_for(doubts, project: Project):
+    assert doubts("lazy")
+    assert doubts("part", "-P", "n=1")
+    assert doubts("part", "-P", "n=2")
+    shutil.rmtree(project.path / "part")
+    assert doubts("part", "-P", "n=2")
+    assert (project.path / "part" / "base").exists()
+
+
+def test_a_run_that_wrote_nothing_has_nothing_to_give(mlrun: Mlrun, doubts, project: Project):
+    assert doubts("lazy")
+    mlrun("run", project.path, *LOCAL, "-e", "lazy").ok()  # finds its output there
+    mlrun("rm", "--yes", mlrun("list", "--json", "--reverse").json["runs"][0]["id"]).ok()
+    (project.path / "lazy.txt").unlink()
+    assert doubts("lazy")
+    assert (project.path / "lazy.txt").exists()
+
+
+def test_what_has_come_since_may_be_read(doubts, project: Project):
+    assert doubts("glob")
+    assert not doubts("glob")
+    project.write("extra/b.csv", "2\n")
+    assert doubts("glob")
+    assert (project.path / "total.txt").read_text() == "1\n2\n"
+
+
+def test_a_fresh_directory_and_the_projects_own_are_two_things(doubts, project: Project):
+    assert doubts("mode", "--isolated")
+    project.write("local.cfg", "mine\n")
+    assert doubts("mode")
+    assert (project.path / "mode.txt").read_text() == "mine\n"
+    assert not doubts("mode", "--isolated")
+
+
+def test_what_stands_in_an_output_directory_and_is_not_of_it(doubts, project: Project):
+    assert doubts("count", "-P", "n=3")
+    assert doubts("count", "-P", "n=2")
+    assert not doubts("count", "-P", "n=3")
+    assert doubts("count", "-P", "n=2")  # the third file is not of its result
+    assert sorted(path.name for path in (project.path / "c").iterdir()) == ["1", "2"]
+
+
+def test_an_input_that_changed_under_the_run(doubts, project: Project):
+    assert doubts("slow")
+    project.write("in.txt", "A\n")
+    assert doubts("slow")
+
+
+def test_secrets_and_links_and_steps_are_not_guessed(doubts, project: Project, tmp_path: Path):
+    assert doubts("secret", TOKEN="abc")
+    assert doubts("secret", TOKEN="abcdef")
+    assert doubts("link")
+    assert doubts("link")
+    assert (project.path / "models" / "latest").is_symlink()
+    assert doubts("outer")
+    (tmp_path / "data.csv").write_text("TWO\n")
+    assert doubts("outer")
+    assert (project.path / "o.txt").read_text() == "TWO\n"
+
+
+def test_a_past_run_that_was_tampered_with_is_not_reused(mlrun: Mlrun, doubts, project: Project):
+    assert doubts("glob")
+    log = mlrun.directory() / "stdout.log"
+    log.chmod(0o600)
+    log.write_text("TAMPERED\n")
+    assert doubts("glob")
+
+
+def test_what_cannot_be_put_in_place_is_executed(mlrun: Mlrun, doubts, project: Project):
+    assert doubts("glob")
+    (project.path / "total.txt").unlink()
+    (project.path / "total.txt").mkdir()
+    said = mlrun("run", project.path, *LOCAL, "--reuse", "-e", "glob")
+    assert said.code == 1
+    assert "Is a directory" in said.err
+
+
+def test_a_link_among_outputs_is_brought_out_as_one(mlrun: Mlrun, doubts, tmp_path: Path):
+    doubts("link")
+    mlrun("artifacts", "latest", "-o", tmp_path / "out").ok()
+    assert (tmp_path / "out/models/latest").readlink() == Path("m1")
+
+
 def test_a_pipeline_of_runs(mlrun: Mlrun, tmp_path: Path):
     project = shutil.copytree(Path("example_projects/pipeline").resolve(), tmp_path / "pipeline")
     mlrun("run", project, "--reuse").ok()
@@ -150,6 +270,7 @@ def test_the_pattern_of_a_driver_script(mlrun: Mlrun, project: Project):
     assert said.out == "succeeded\nsucceeded\n"
     runs = mlrun("list", "--json", "--reverse").json["runs"]
     assert [run["parent"] for run in runs] == [None, runs[0]["id"], runs[0]["id"]]
+    assert mlrun("run", project.path, *LOCAL, "--reuse", "-P", "extra=1").ok().out == "succeeded\nsucceeded\n"
     assert mlrun("run", project.path, *LOCAL, "--reuse", "-P", "extra=1").ok().out == "succeeded\nsucceeded\n"
     assert [bool(mlrun.show(run["id"])["relations"]["reused"]) for run in mlrun("list", "--json").json["runs"][:3]] == [
         True,

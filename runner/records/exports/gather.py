@@ -108,7 +108,7 @@ class _Gatherer:
         for fact in () if files is None else files.files:
             if fact.sha256 is None or fact.sha256 in self._objects:
                 continue
-            if fact.basis == "observed" and not observed:
+            if fact.basis in ("observed", "traced") and not observed:  # `.env` may have been opened, and is nobody's
                 left.append(fact.path)
             elif not (self._take(fact) or self._take_stored(fact)):
                 self.remarks.append(f"the input {fact.path} is not what it was, or gone: a re-run will look for it")

@@ -21,6 +21,7 @@ def watch(place: str) -> None:
         return
     roots = tuple(root + b"/" for root in head.partition(b"\0\0")[0].split(b"\0") if root)
     access, append = os.O_ACCMODE, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+    fresh = os.O_TRUNC | os.O_CREAT | os.O_APPEND  # with them what is opened to be written is not read first
     seen = {os.fsencode(place)}
 
     def note(path: "str | bytes | int") -> None:
@@ -41,7 +42,7 @@ def watch(place: str) -> None:
             os.close(descriptor)
 
     def hook(event: str, args: "tuple") -> None:  # type: ignore[type-arg]
-        if event == "open" and args[2] & access == os.O_RDONLY:
+        if event == "open" and (args[2] & access == os.O_RDONLY or args[2] & (access | fresh) == os.O_RDWR):
             try:  # noqa: SIM105 - contextlib is an import that every Python here would pay
                 note(args[0])
             except Exception:  # noqa: BLE001, S110 - no matter of the program's; contextlib costs

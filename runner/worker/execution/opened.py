@@ -28,9 +28,7 @@ def begin(run: RunDirectory, workplace: Workplace, installed: InstalledEnvironme
     """Have the command's Pythons note what they open; False where its environment has no hook."""
     if installed.container is not None or not is_planted(installed.prefix):
         return False
-    roots = [str(workplace.project), *(place for place in workplace.places.values() if os.path.isabs(place))]
-    named = {os.fsencode(os.path.dirname(root) if os.path.isfile(root) else root) for root in roots}
-    run.opened.write_bytes(b"".join(root + b"\0" for root in sorted(named)) + b"\0")
+    run.opened.write_bytes(os.fsencode(workplace.project) + b"\0\0")  # what is declared is hashed as a whole
     environ[VARIABLE.encode()] = os.fsencode(run.opened)
     return True
 
@@ -45,11 +43,14 @@ def conclude(
     project = str(workplace.project)
     found: list[FileFact] = []
     budget = _MOST_BYTES
-    paths = [path for path in _opened(run, project) if not _is_ours(path) and path not in source]
+    opened = (path for path in _opened(run, project) if not _is_ours(path))
+    paths = [path for path in opened if path not in source or os.path.islink(f"{project}/{path}")]
     for path in [path for path in paths if not _is_inside(path, declared)][:_MOST]:
         before = facts.get(path)
         if before is None and path in written:
             continue
+        if before is not None and stat.S_ISLNK(before.mode):
+            before = None  # what was read is not the link's text
         fact = replace(before, basis="traced") if before is not None else _look(path, project, digests, budget)
         if fact is not None:
             budget -= 0 if before is not None else fact.size

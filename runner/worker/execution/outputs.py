@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Optional
 
@@ -155,8 +155,18 @@ def _beyond(observed: Sequence[str], chosen: set[str]) -> list[Gap]:
     return gaps
 
 
+def _untouched(policy: Policy, declared: Collection[str], after: Listing) -> list[Gap]:
+    """Say how many files stand among those a run wrote that it did not write: they may belong to its result."""
+    written = {pattern for pattern in policy.declared if any(matches(pattern, path) for path in declared)}
+    stale = [path for path in after.files if path not in declared and any(matches(each, path) for each in written)]
+    if not stale:
+        return []
+    more = f" and {len(stale) - 1} more" if len(stale) > 1 else ""
+    return [Gap("outputs", f"not written by this run, and left in its declared outputs: {min(stale)}{more}")]
+
+
 def _unwritten(policy: Policy, declared: Sequence[str], after: Listing) -> list[Gap]:
-    gaps = []
+    gaps = _untouched(policy, frozenset(declared), after)
     for pattern in (*policy.declared, *policy.metrics):
         if any(matches(pattern, path) for path in declared):
             continue

@@ -138,7 +138,7 @@ def _seal(run: RunDirectory, store: Store, state: State) -> None:
 
 def _signed(run: RunDirectory) -> str:
     """Sign a run that was just sealed, where the user's settings ask for it; return why it could not be signed."""
-    if not settings.path().exists():
+    if not settings.path().exists() or not run.record.exists():
         return ""
     from runner.flow.sign import sign_if_configured  # few have settings, and a warm run imports little
 

@@ -10,6 +10,7 @@ from runner.records.basics import Digest
 from runner.records.compose import compose
 from runner.records.contents import seal_contents
 from runner.records.seal import read, seal, seal_as_it_is
+from runner.store.locks import settling
 from runner.store.store import Store
 from runner.store.summary import read as summarise
 from runner.store.summary import row_of_record
@@ -22,8 +23,9 @@ from runner.worker.state import LOST, State, look
 def finish(run: RunDirectory, store: Store, state: State | None = None, *, brief: bool = False) -> Json:
     """Return the record of a run, composed and sealed if it has ended and nobody has done so yet.
 
-    Of a run that goes on, the record as it is now, not sealed; with ``brief`` without the values of metrics. It can be
-    done again, and by several at once: the first record stands. ``state`` is what another machine says of the run.
+    Of a run that goes on, the record as it is now, not sealed; with ``brief`` without the values of metrics. Nor is it
+    sealed where the disk is full. It can be done again, and by several at once: the first record stands. ``state`` is
+    what another machine says of the run.
     FormatError where the run's files are damaged, IntegrityError where its record was changed.
     """
     if run.record.exists():
@@ -31,18 +33,33 @@ def finish(run: RunDirectory, store: Store, state: State | None = None, *, brief
         return read(run)
     try:
         state = state or look(run)
-        if state.name == LOST and not run.outputs.exists():
-            _seal_artifacts(run, store)
-        record = compose(run, store, state, brief=brief and not state.ended)
+        if not state.ended:
+            return encode(compose(run, store, state, brief=brief))
+        with settling(run.path):  # what another process is bringing belongs to it
+            if not run.record.exists():
+                unsealed = _seal(run, store, state)
+                if unsealed is not None:
+                    return unsealed
     except FormatError:
         store.index.put(summarise(run))  # it is listed as damaged from now on, and not looked at again
         raise
-    if not state.ended:
-        return encode(record)
-    seal(run, replace(record, contents=Digest(seal_contents(run))))
     sealed = read(run)  # another process's may have been the first
     store.index.put(row_of_record(sealed))
     return sealed
+
+
+def _seal(run: RunDirectory, store: Store, state: State) -> Json | None:
+    """Compose and seal the record; where it cannot be written, return it as it is, for whoever comes next to seal."""
+    if state.name == LOST and not run.outputs.exists():
+        _seal_artifacts(run, store)
+    record = compose(run, store, state)
+    try:
+        seal(run, replace(record, contents=Digest(seal_contents(run))))
+    except StoreError:
+        if run.record.exists():
+            raise
+        return encode(record)
+    return None
 
 
 def _seal_artifacts(run: RunDirectory, store: Store) -> None:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runner.errors import StoreError
@@ -39,6 +39,42 @@ def exclusive(root: Path, patience: float) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def settling(directory: Path) -> Iterator[None]:
+    """Hold the directory of an ended run, to bring files there or to seal them: nobody seals what is half brought.
+
+    Where no lock can be had, nobody waits for anybody.
+    """
+    path = directory / ".settling"  # gone in the end, and named by no list of the run's files
+    descriptor = _claim(path)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            with suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
+
+
+def _claim(path: Path) -> int | None:
+    while True:
+        descriptor = None
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+        except FileNotFoundError:  # who held it before us took it away
+            if not path.parent.exists():
+                return None
+        except OSError:
+            if descriptor is not None:
+                os.close(descriptor)
+            return None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _open(root: Path) -> int:

@@ -4,16 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
+from runner.backends.ssh.bring import Bring
 from runner.errors import FormatError, IntegrityError
 from runner.records.compose import compose
 from runner.records.finish import finish
 from runner.records.seal import check_seal, parse, read, seal
+from runner.store.locks import settling
 from runner.store.store import Store
 from runner.worker.codec import encode
+from runner.worker.hashing import sha256_of
+from runner.worker.remote.frames import Frame
+from runner.worker.remote.results import Item, Results
 from runner.worker.spec import RunSpec
 from tests.store.runs import a_run, claim, end, wrote
 
@@ -187,3 +193,25 @@ def test_the_plan_of_a_finished_run_is_as_it_was(store):
     spec = run.read(RunSpec)
     finish(end(run), store)
     assert run.read(RunSpec) == spec
+
+
+def test_a_run_is_not_sealed_while_its_files_are_brought(store):
+    run = end(a_run(store))
+    with ThreadPoolExecutor(1) as pool:
+        with settling(run.path):
+            finishing = pool.submit(finish, run, store)
+            assert not wait([finishing], 0.3).done
+            (run.path / "late.json").write_text("{}\n")
+        finishing.result(60)
+    assert "late.json" in run.contents.read_text()
+    assert not (run.path / ".settling").exists()
+
+
+def test_nothing_is_brought_to_a_sealed_run(store):
+    run = end(a_run(store))
+    finish(run, store)
+    data = b"{}\n"
+    item = Item(sha256_of(data), len(data), "late.json", inline=True)
+    listed = Frame("results", {"found": encode(Results((item,)))}, data)
+    assert Bring(listed, run, store.objects).finish(None) == 0
+    assert not (run.path / "late.json").exists()

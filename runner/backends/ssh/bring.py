@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import IntegrityError, StoreError
+from runner.store.locks import settling
 from runner.worker.codec import decode, encode
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.objects import Objects
@@ -44,9 +45,14 @@ class Bring:
     def finish(self, connection: Connection, *, outputs: bool = True) -> int:
         """Bring what is lacking, write the small files, and the outcome last; return the bytes that came."""
         size = self._receive(connection, self.lacking(outputs=outputs))
+        with settling(self._run.path):
+            if not (self._run.contents.exists() or self._run.record.exists()):  # another brought all, and sealed it
+                self._write_inline()
+        return size
+
+    def _write_inline(self) -> None:
         for path in sorted(self._inline, key=lambda path: (path in _LAST, _LAST.index(path) if path in _LAST else 0)):
             _write(self._place(path), self._inline[path])
-        return size
 
     def _receive(self, connection: Connection, items: Sequence[Item]) -> int:
         if not items:

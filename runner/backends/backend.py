@@ -24,6 +24,7 @@ class Launch:
 
     root: Path | None = None  # in place: the directory the snapshot was taken from; None: a fresh one
     inputs: Mapping[str, str] = field(default_factory=dict)  # Input.name -> absolute path here
+    directories: tuple[str, ...] = ()  # without source, relative to the project: a fresh directory gets them too
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     installer: Mapping[str, str] = field(default_factory=dict, repr=False)  # variables for uv: index credentials
     foreground: bool = False  # the command reads this process's standard input

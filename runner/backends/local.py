@@ -177,6 +177,7 @@ def _placement(store: Store, launch: Launch, host: Host | None, engine: str) -> 
         cache=str(store.cache),
         root=None if launch.root is None else str(launch.root),
         inputs=dict(launch.inputs),
+        directories=launch.directories,
         uv=launch.uv,
         python=launch.python,
         mlrun=_own_bin(),

@@ -22,9 +22,11 @@ from runner.project.parameters import Resolved, resolve
 from runner.sources.fetch import Source, fetch
 from runner.sources.snapshot import SIZE_CAP, Captured, take
 from runner.store.store import Store
+from runner.worker.execution.scan import bare, scan
 from runner.worker.facts import SourceFacts
 from runner.worker.globs import expand
 from runner.worker.hashing import StatCache
+from runner.worker.manifest import decode_manifest
 from runner.worker.spec import Input, RunSpec
 from runner.worker.values import dataclass
 
@@ -64,6 +66,7 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
         launch = Launch(
             root=source.root if in_place else None,
             inputs=_places(spec, resolved.places, source),
+            directories=() if in_place and ask.backend == "local" else _bare(spec, source, store),
             secrets={**copied_variables(spec.environment, os.environ), **secrets},
             installer=_installer(ask, environment, source.project),
             foreground=True,
@@ -79,6 +82,14 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
         warnings = tuple(f"warning: {warning}" for warning in environment.warnings)
         products = _written([entry, *project.entry_points.values()])
         yield Prepared(spec, captured.facts, launch, source.display, source.project, warnings, products)
+
+
+def _bare(spec: RunSpec, source: Source, store: Store) -> tuple[str, ...]:
+    """Return the directories of the project that no snapshot brings: empty ones, and those that git ignores."""
+    prefix = f"{spec.snapshot.subdirectory}/" if spec.snapshot.subdirectory else ""
+    paths = (os.fsdecode(entry.path) for entry in decode_manifest(store.objects.read(spec.snapshot.manifest)))
+    listing = scan(os.path.realpath(source.project), {os.path.realpath(path) for path in (store.root, store.cache)})
+    return bare(listing, [path[len(prefix) :] for path in paths if path.startswith(prefix)])
 
 
 def _installer(ask: Ask, environment: Planned, project: Path) -> Mapping[str, str]:

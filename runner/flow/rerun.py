@@ -67,9 +67,11 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
     refuse_changed(inputs, ask.allow_changed_inputs)
     if ask.allow_changed_inputs:
         spec = replace(spec, inputs=tuple(replace(item, sha256=None) for item in spec.inputs))
+    before = past.read_files(past.inputs)
     launch = Launch(
         root=None,
         inputs={item.name: item.place for item in inputs if item.usable or item.changed},
+        directories=() if before is None else before.directories,
         secrets={**copied_variables(spec.environment, os.environ), **secret_values(spec.secrets, os.environ)},
         installer=_installer(spec, past.read(Request)),
         foreground=True,

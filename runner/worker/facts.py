@@ -114,6 +114,7 @@ class Placement:
     cache: str  # MLRUN_CACHE on this host
     root: Optional[str] = None  # in place: the directory the snapshot was taken from; None: a fresh work/
     inputs: Mapping[str, str] = field(default_factory=dict)  # Input.name -> absolute path on this host
+    directories: tuple[str, ...] = ()  # relative to the project: made in a fresh work/, where the snapshot has none
     uv: Optional[str] = None  # path of the uv executable
     python: Optional[str] = None  # an interpreter that can import virtualenv
     mlrun: Optional[str] = None  # directory that holds the mlrun command, for nested runs; None on a bare host

@@ -33,6 +33,7 @@ class Files:
     files: tuple[FileFact, ...] = ()
     gaps: tuple[Gap, ...] = ()
     ambiguous: tuple[str, ...] = ()  # snapshot files that changed while the run went on; overlapping runs
+    directories: tuple[str, ...] = ()  # inputs.json: those that were there, and that the snapshot does not bring
     version: int = VERSION
 
 

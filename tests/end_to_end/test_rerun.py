@@ -189,6 +189,24 @@ def test_what_was_lying_there_is_there_for_a_rerun_of_a_rerun(mlrun: Mlrun, proj
         assert [item["path"] for item in mlrun.show()["inputs"]] == ["data/seen"]
 
 
+@pytest.mark.parametrize("outputs", ["", "    outputs: ['results/*']\n"])
+@pytest.mark.parametrize("subdirectory", ["", "inner/"])
+def test_directories_that_git_does_not_carry_are_there(mlrun: Mlrun, project: Project, outputs: str, subdirectory: str):
+    command = "    command: mkdir own && echo a > results/a.txt && echo b > models/deep/b.txt\n"
+    project.write(f"{subdirectory}MLproject", f"entry_points:\n  main:\n{outputs}{command}")
+    project.write(".gitignore", "results/\n")
+    project.commit()
+    directory = project.path / subdirectory
+    (directory / "results").mkdir()
+    (directory / "models" / "deep").mkdir(parents=True)
+    mlrun("run", directory, *LOCAL, "--isolated").ok()
+    mlrun("rerun", "latest", "--check").ok()
+    mlrun("run", directory, *LOCAL).ok()
+    shutil.rmtree(project.path)
+    mlrun("rerun", "latest", "--check").ok()
+    mlrun("rerun", "latest", "--check").ok()
+
+
 def test_a_worktree_does_not_lead_a_rerun_to_its_repository(mlrun: Mlrun, project: Project, tmp_path: Path):
     project.write("MLproject", "entry_points:\n  main: {command: 'ls -a'}\n")
     project.commit()

@@ -194,6 +194,7 @@ def _placement(launch: Launch, host: Host) -> Placement:
     return Placement(
         store="",
         cache="",
+        directories=launch.directories,
         upgrade=launch.upgrade,
         upgrade_packages=launch.upgrade_packages,
         offline=launch.offline,

@@ -18,7 +18,7 @@ from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import Sight, hash_declared, observe
 from runner.worker.execution.outputs import Before
 from runner.worker.execution.progress import Say
-from runner.worker.execution.scan import SKIPPED, Listing, scan
+from runner.worker.execution.scan import SKIPPED, Listing, bare, scan
 from runner.worker.execution.workplace import Workplace, set_up
 from runner.worker.facts import Allocation, InstalledEnvironment, Placement, Request
 from runner.worker.globs import matches
@@ -105,7 +105,9 @@ def get_ready(job: Job, workplace: Workplace, installed: InstalledEnvironment, s
     sights = hash_declared(job.spec.inputs, workplace, digests, job.say)
     before, observed = _look(job, workplace, sights, digests)
     facts = (*(sight.fact for sight in sights), *observed.files)
-    job.run.write_files(job.run.inputs, Files(facts, observed.gaps, before.ambiguous))
+    job.run.write_files(
+        job.run.inputs, Files(facts, observed.gaps, before.ambiguous, bare(before.listing, before.source))
+    )
     if not workplace.fresh:
         neighbours.enter(job.cache, workplace.project, job.run)
     environ = surroundings.surround(job.run, job.spec, installed, secrets, job.placement.mlrun)
@@ -166,7 +168,11 @@ def look(job: Job, workplace: Workplace) -> Listing:
     if workplace.project == workplace.root:
         return listing
     inside = os.path.relpath(workplace.project, workplace.root)
-    return replace(listing, files={posixpath.relpath(path, inside): file for path, file in listing.files.items()})
+    return replace(
+        listing,
+        files={posixpath.relpath(path, inside): file for path, file in listing.files.items()},
+        directories=tuple(path[len(inside) + 1 :] for path in listing.directories if path.startswith(f"{inside}/")),
+    )
 
 
 def _source(workplace: Workplace) -> dict[str, str]:

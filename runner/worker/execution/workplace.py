@@ -6,6 +6,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 from typing import Optional
@@ -48,6 +49,8 @@ def set_up(run: RunDirectory, spec: RunSpec, placement: Placement, objects: Obje
         for each in (*spec.inputs, *observed):
             _bring(each, placement.inputs.get(each.name), project, root, say)
         project.mkdir(parents=True, exist_ok=True)  # a snapshot holds no empty directory
+        for path in placement.directories:
+            _make(project / path, root)
     return _workplace(spec, placement, root, entries)
 
 
@@ -118,6 +121,14 @@ def _bring(each: Input, origin: Optional[str], project: Path, root: Path, say: S
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         _copy(source, target, say)
+
+
+def _make(directory: Path, root: Path) -> None:
+    """Make an empty directory that lay where the snapshot was taken; what the snapshot has instead stands."""
+    real = os.path.realpath(directory)
+    if not os.path.lexists(directory) and real.startswith(f"{os.path.realpath(root)}/"):
+        with suppress(FileExistsError, NotADirectoryError):
+            os.makedirs(real)
 
 
 def _copies(path: str, origin: str, project: Path) -> Iterator[tuple[Path, Path]]:

@@ -39,7 +39,11 @@ _MOST = 20  # lines of one kind, before the rest is counted
     help="How far a metric may be off: 0.01, or 1% of its value; repeatable.",
 )
 @click.option("--check", is_flag=True, help="Exit 0 for the same result, 1 for another one, 3 where none can be told.")
-@click.option("--allow-changed-inputs", is_flag=True, help="Run with the inputs as they are today.")
+@click.option(
+    "--allow-changed-inputs",
+    is_flag=True,
+    help="Run with changed inputs as they are today; those that lie in the snapshot stay what they were.",
+)
 @click.option("--dry-run", is_flag=True, help="Check the inputs and print what would run; nothing is made.")
 @click.option("-d", "--detach", is_flag=True, help="Return when the run is launched.")
 @launching

@@ -30,6 +30,8 @@ from runner.worker.manifest import decode_manifest
 from runner.worker.spec import Input, RunSpec
 from runner.worker.values import dataclass
 
+_NAMED = 5  # files that one line names
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -80,8 +82,9 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             fetch=ask.fetch,
         )
         warnings = tuple(f"warning: {warning}" for warning in environment.warnings)
+        remarks = (*warnings, *_too_large(captured.facts))
         products = _written([entry, *project.entry_points.values()])
-        yield Prepared(spec, captured.facts, launch, source.display, source.project, warnings, products)
+        yield Prepared(spec, captured.facts, launch, source.display, source.project, remarks, products)
 
 
 def _bare(spec: RunSpec, source: Source, store: Store) -> tuple[str, ...]:
@@ -149,6 +152,15 @@ def _logged(store: Store, downloads: Path, name: str, uri: str) -> str:
     from runner.flow import logged
 
     return logged.locate(store, downloads, name, uri)
+
+
+def _too_large(facts: SourceFacts) -> tuple[str, ...]:
+    """Say which source files are recorded by digest alone."""
+    if not facts.not_stored:
+        return ()
+    more = f" and {len(facts.not_stored) - _NAMED} more" if len(facts.not_stored) > _NAMED else ""
+    names = ", ".join(facts.not_stored[:_NAMED])
+    return (f"note: above the size cap, so recorded by digest and not stored: {names}{more}",)
 
 
 def _written(entries: Iterable[EntryPoint]) -> tuple[str, ...]:

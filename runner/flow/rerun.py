@@ -14,7 +14,7 @@ from typing import Any
 from runner.backends.backend import Backend, Launch
 from runner.backends.warm import dismissed_on_error, expect, warmed
 from runner.environments.installer import configured
-from runner.errors import ProjectError
+from runner.errors import IntegrityError, ProjectError
 from runner.flow import logged
 from runner.flow.ask import Labels, Say
 from runner.flow.away import ticket_of
@@ -29,6 +29,7 @@ from runner.records.origin import origin_of
 from runner.records.rerun import InputCheck, check_inputs, pinned_spec
 from runner.store.store import Store
 from runner.worker.environment.uv import AS_OF
+from runner.worker.execution.digests import Digests
 from runner.worker.facts import Request, SourceFacts
 from runner.worker.manifest import decode_manifest, materialise
 from runner.worker.rundir import RunDirectory
@@ -63,6 +64,7 @@ def prepare_again(past: RunDirectory, ask: AskAgain, store: Store) -> Prepared:
     if ask.overrides:
         spec = override(spec, ask.overrides, store, validate=ask.validate)
     refuse_inputs_outside(spec)
+    refuse_lost_source(past, spec, store)
     inputs = check_inputs(past, record, spec, store.cache)
     refuse_changed(inputs, ask.allow_changed_inputs)
     if ask.allow_changed_inputs:
@@ -137,6 +139,30 @@ def _is_elsewhere(past: RunDirectory, ask: AskAgain) -> bool:
     if ask.backend == "local" and ticket is None:
         return origin_of(past) is not None
     return ticket is None or ticket.backend != ask.backend or ticket.data.get("host") != ask.backend_config.get("host")
+
+
+def refuse_lost_source(past: RunDirectory, spec: RunSpec, store: Store) -> None:
+    """Raise IntegrityError, a line for each, where files too large to be stored are not what they were any more."""
+    source = past.read(SourceFacts)
+    if not source.not_stored:
+        return
+    entries = {
+        os.fsdecode(entry.path): entry.sha256 for entry in decode_manifest(store.objects.read(spec.snapshot.manifest))
+    }
+    digests = Digests(store.cache)
+    lost = []
+    for path in source.not_stored:
+        place = Path(source.root) / path
+        try:
+            same = store.objects.has(entries[path]) or digests.of(str(place), place.stat()) == entries[path]
+        except (OSError, KeyError):
+            lost.append(f"{path} is gone: it was at {place}")
+        else:
+            lost += [] if same else [f"{path} has changed, at {place}"]
+    digests.save()
+    if lost:
+        message = "source files that were too large to be stored are not what they were:\n  " + "\n  ".join(lost)
+        raise IntegrityError(message, hint="bring the old bytes back, or run again from the source")
 
 
 def refuse_changed(inputs: tuple[InputCheck, ...], allowed: bool) -> None:

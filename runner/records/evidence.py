@@ -80,6 +80,11 @@ def said(facts: Evidence) -> Iterable[Gap]:
     """Return the gaps that were noted while the run went on, by the record's group."""
     yield from placed("run", facts.request.gaps)
     yield from placed("code", facts.source.gaps)
+    if facts.source.not_stored:
+        large = len(facts.source.not_stored)
+        which = f"{large} file{'s are' if large > 1 else ' is'}"
+        reason = f"{which} above the size cap: known by digest, the bytes are not kept"
+        yield Gap("code.not_stored", reason)
     yield from placed("inputs", facts.inputs.gaps)
     yield from placed("outputs", facts.outputs.gaps)
     if facts.installed is not None:

@@ -121,7 +121,10 @@ class _Search:
         """Look for an input that the run is known to need."""
         place = self._place(each.path, each.name)
         if self._brought_by_snapshot(each):
-            return InputCheck(each.name, place, usable=False, stops=False)
+            found = None if self.foreign else self._digest_now(each, place)
+            same = found is None or each.sha256 in (None, found)
+            note = "" if same else f"{each.path} has changed since: the run's own bytes are used, from its snapshot"
+            return InputCheck(each.name, place, usable=False, stops=False, note=note)
         if self.foreign and (stored := restore(each, self.facts, self.objects, self.restored)) is not None:
             return InputCheck(each.name, stored, usable=True, stops=False)
         label = f"{each.name} ({each.path})" if each.parameter else each.path

@@ -235,3 +235,29 @@ def test_an_input_beside_the_project_is_refused_before_there_is_a_run(mlrun: Mlr
         assert said.code == 125
         assert "'../beside.txt' lies outside the project" in said.err
     assert len(mlrun("list", "--json").json["runs"]) == 1
+
+
+def test_source_too_large_to_be_stored_is_said_and_looked_for(mlrun: Mlrun, project: Project):
+    project.write("MLproject", "entry_points:\n  main: {command: 'wc -c < big.bin'}\n")
+    (project.path / "big.bin").write_bytes(bytes(300_000))
+    said = mlrun("run", project.path, "--env-manager", "local", "--max-file-size", "100K", "--run-name", "large").ok()
+    assert "above the size cap, so recorded by digest and not stored: big.bin" in said.err
+    assert "code.not_stored" in {gap["field"] for gap in mlrun.show()["gaps"]}
+    mlrun("rerun", "large", "--dry-run").ok()
+    (project.path / "big.bin").write_bytes(bytes(300_001))
+    for words in (("--dry-run",), ()):
+        said = mlrun("rerun", "large", *words)
+        assert said.code == 125
+        assert "big.bin has changed, at" in said.err
+    assert len(mlrun("list", "--json").json["runs"]) == 1
+
+
+def test_an_input_of_the_snapshot_that_changed_since_is_told(mlrun: Mlrun, project: Project):
+    command = "inputs: [in.csv], outputs: [out], command: 'cat in.csv > out'"
+    project.write("MLproject", f"entry_points:\n  main: {{{command}}}\n")
+    project.write("in.csv", "old")
+    project.commit()
+    mlrun("run", project.path, "--env-manager", "local").ok()
+    project.write("in.csv", "new")
+    said = mlrun("rerun", "latest", "--check").ok()
+    assert "in.csv has changed since: the run's own bytes are used, from its snapshot" in said.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from runner import __version__
 from runner.backends.backend import Backend, Launch, Ticket
 from runner.backends.reused import ReusedBackend
 from runner.backends.warm import dismiss, dismissed_on_error, expect, warmed
+from runner.errors import MlrunError, StoreError
 from runner.flow.actor import actor
 from runner.flow.ask import Ask, Labels, Say
 from runner.flow.prepare import Prepared, prepare
@@ -78,14 +80,23 @@ def make(prepared: Prepared, request: Request, store: Store, say: Say, hold: Cal
 
 
 def submit(run: RunDirectory, store: Store, backend: Backend, launch: Launch, spec: RunSpec) -> Started:
-    """Hand a run to its backend; a refusal ends the run as failed, and is raised."""
+    """Hand a run to its backend; a refusal ends the run as failed, and is raised. It is gone where there is no room."""
     try:
         ticket = backend.submit(run, store, launch)
     except Exception as error:
         failure = Failure(getattr(error, "message", str(error)), getattr(error, "hint", ""))
-        run.write(Outcome(status="failed", reason="submit", at=now(), error=failure))
+        _fail(run, store, failure)
         raise
     return Started(run, ticket, backend, spec)
+
+
+def _fail(run: RunDirectory, store: Store, failure: Failure) -> None:
+    try:
+        run.write(Outcome(status="failed", reason="submit", at=now(), error=failure))
+    except StoreError:
+        if not run.ticket.exists():  # nobody was told of it: better no run than one that seems to be under way
+            with suppress(MlrunError):
+                store.remove(run)
 
 
 def request_for(

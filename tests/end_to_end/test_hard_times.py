@@ -38,6 +38,41 @@ def test_no_space_for_the_snapshot(mlrun: Mlrun, project: Project, small_disk: P
     assert said.out == ""
 
 
+@pytest.mark.parametrize("room", [16, 32])
+def test_no_space_for_the_launch_leaves_no_run(mlrun: Mlrun, project: Project, small_disk: Path, room: int):
+    home = str(small_disk / "store")
+    before = mlrun("run", project.path, *LOCAL, MLRUN_HOME=home).ok()
+    fill(small_disk, room << 10)
+    said = mlrun("run", project.path, *LOCAL, MLRUN_HOME=home)
+    assert said.code == 125
+    assert "No space left" in said.err
+    assert "hint: " in said.err
+    [run] = mlrun("list", "--json", MLRUN_HOME=home).ok().json["runs"]
+    assert run["status"] == "succeeded", before.err
+    assert [path.name for path in (small_disk / "store/runs").iterdir()] == [run["id"]]
+
+
+def test_a_record_is_shown_where_it_cannot_be_sealed(mlrun: Mlrun, project: Project, small_disk: Path):
+    home = str(small_disk / "store")
+    mlrun("run", project.path, *LOCAL, MLRUN_HOME=home).ok()
+    [run] = (small_disk / "store/runs").iterdir()
+    for name in ("record.json", "record.json.sha256", "contents.sha256"):
+        (run / name).unlink()
+    fill(small_disk, 0)
+    assert mlrun("show", "latest", "--json", MLRUN_HOME=home).ok().json["run"]["status"] == "succeeded"
+    assert "succeeded" in mlrun("show", "latest", MLRUN_HOME=home).ok().out
+    (small_disk / "fill").unlink()
+    mlrun("show", "latest", MLRUN_HOME=home).ok()
+    assert mlrun("verify", "latest", MLRUN_HOME=home).code == 0
+
+
+def fill(disk: Path, room: int) -> None:
+    """Leave so many bytes on a small disk."""
+    there = os.statvfs(disk)
+    with (disk / "fill").open("wb") as stream:
+        stream.write(bytes(there.f_bavail * there.f_frsize - room))
+
+
 def test_no_space_while_the_command_runs(mlrun: Mlrun, project: Project, small_disk: Path):
     project.write("MLproject", "entry_points:\n  main: {command: 'yes | head -c 20000000'}\n")
     home = str(small_disk / "store")

@@ -17,6 +17,8 @@ from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.store.index import Filter, Summary
+    from runner.store.store import Store
+    from runner.worker.state import State
 
 _COLORS = {"succeeded": "green", "failed": "red", "killed": "yellow", "lost": "red", "running": "cyan"}
 _DEFAULT = ("id", "status", "project", "entry_point", "started", "duration", "name", "params")
@@ -48,6 +50,7 @@ _STATUSES = (
     *("succeeded", "failed", "killed", "lost", "damaged"),
 )
 _GROUPS = ("params", "metrics", "tags")
+_GOING = ("running", "orphaned")  # their duration is the time so far
 _MOST_NOTES = 10
 
 
@@ -110,7 +113,7 @@ def list_runs(session: Session, /, **options: Any) -> None:
     states = refresh(store)
     limit = options["limit"] or (None if options["everything"] or session.json or options["as_csv"] else 20)
     summaries = store.index.query(wanted, sort=options["sort"], limit=limit, reverse=options["reverse"])
-    rows = [(summary, states[summary.id].name if summary.id in states else summary.status) for summary in summaries]
+    rows = [_as_now(summary, states.get(summary.id), store) for summary in summaries]
     columns = _spread(columns, summaries)
     if session.json:
         session.emit(runs=[_plain(summary, status) for summary, status in rows])
@@ -128,6 +131,24 @@ def list_runs(session: Session, /, **options: Any) -> None:
             session.say(f"the newest {limit}; --all shows every run")
     else:
         session.say("no runs fit" if _is_filtered(options) else "no runs yet; `mlrun run DIR` makes the first")
+
+
+def _as_now(summary: Summary, state: State | None, store: Store) -> tuple[Summary, str]:
+    """Return a run and its status; of one that goes on here, also when it was started: the index does not know."""
+    if state is None:
+        return summary, summary.status
+    if state.ended or summary.started is not None:
+        return summary, state.name
+    from contextlib import suppress
+    from dataclasses import replace
+
+    from runner.errors import FormatError
+    from runner.worker.facts import Start
+
+    with suppress(FormatError, OSError):
+        start = store.directory(summary.id).find(Start)
+        summary = summary if start is None else replace(summary, started=start.at)
+    return summary, state.name
 
 
 def _say_notes(session: Session, notes: list[tuple[str, str]]) -> None:
@@ -197,11 +218,14 @@ def _plain(summary: Summary, status: str) -> dict[str, Any]:
 
 def _cell(summary: Summary, status: str, column: str) -> str:
     from runner.store.store import short
+    from runner.worker.clock import now, seconds
 
     group, _, name = column.partition(".")
     value = _plain(summary, status)[group]
     if name:
         value = value.get(name)
+    if column == "duration" and value is None and status in _GOING and summary.started is not None:
+        value = max(0.0, seconds(now()) - seconds(summary.started))
     if value is None or value == "":
         return "-"
     if column in ("id", "rerun_of", "parent"):

@@ -191,6 +191,11 @@ def test_a_detached_run_is_followed_waited_for_and_cancelled(mlrun: Mlrun, proje
     assert mlrun("logs", "-f", run).ok().out == "1\n2\n3\n"
     assert mlrun("wait", run).code == 0
     long = mlrun("run", project.path, "-e", "long", "--env-manager", "local", "--detach").ok().out.strip()
+    until(lambda: mlrun("list", "--json").ok().json["runs"][0]["status"] == "running")
+    [going, ended] = mlrun("list", "--json").ok().json["runs"]
+    assert going["started"] is not None
+    assert ended["started"] <= going["started"]
+    assert "-" not in mlrun("list", "--status", "running", "--columns", "started,duration").ok().out
     mlrun("cancel", long).ok()
     assert mlrun.show(long)["run"]["status"] == "killed"
 

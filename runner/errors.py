@@ -38,6 +38,8 @@ class UsageError(MlrunError):
 class ProjectError(MlrunError):
     """A project's own files, or the values given to it, are wrong."""
 
+    others: tuple[ProjectError, ...] = ()  # what else is wrong in the same file: `mlrun check` tells all of it
+
 
 class SourceError(MlrunError):
     """The source of a project cannot be fetched or captured."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from runner.environments.document import Document, read
 from runner.environments.requirements import Line
 from runner.errors import ProjectError
 from runner.worker.environment import versions
 from runner.worker.values import dataclass
+
+T = TypeVar("T")
 
 _KEYS = ("python", "build_dependencies", "dependencies")
 
@@ -26,13 +31,28 @@ class PythonEnv:
 def read_python_env(path: Path, name: str) -> PythonEnv:
     """Return what a python_env.yaml says; ProjectError names file, line and key."""
     document = read(path, name)
-    python, warnings = _python(document)
-    return PythonEnv(
-        python,
-        lines_of(document, "build_dependencies"),
-        lines_of(document, "dependencies"),
-        (*warnings, *document.unknown(_KEYS)),
-    )
+    wrong: list[ProjectError] = []
+    nothing: tuple[str | None, list[str]] = (None, [])
+    python, warnings = _attempt(partial(_python, document), wrong, nothing)
+    lists = [_lines(document, key, wrong) for key in ("build_dependencies", "dependencies")]
+    if wrong:
+        wrong[0].others = tuple(wrong[1:])
+        raise wrong[0]
+    return PythonEnv(python, lists[0], lists[1], (*warnings, *document.unknown(_KEYS)))
+
+
+def _lines(document: Document, key: str, wrong: list[ProjectError]) -> tuple[Line, ...]:
+    nothing: tuple[Line, ...] = ()
+    return _attempt(partial(lines_of, document, key), wrong, nothing)
+
+
+def _attempt(read_part: Callable[[], T], wrong: list[ProjectError], instead: T) -> T:
+    """Read a part of the file, and note what is wrong there: the other parts are read as well."""
+    try:
+        return read_part()
+    except ProjectError as error:
+        wrong.append(error)
+        return instead
 
 
 def lines_of(document: Document, key: str) -> tuple[Line, ...]:

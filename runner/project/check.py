@@ -175,7 +175,8 @@ def _environments(project: Project) -> Iterator[Finding]:
             elif planned.spec.kind == "conda":
                 fresh_locks_of(project.directory, planned.spec)
         except (ProjectError, EnvironmentBuildError) as error:
-            yield _in_project(project.directory, ERROR, error.message, error.hint)
+            for each in (error, *getattr(error, "others", ())):
+                yield _in_project(project.directory, ERROR, each.message, each.hint)
             continue
         for warning in planned.warnings:
             yield _in_project(project.directory, WARNING, warning, "")

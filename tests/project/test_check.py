@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from runner.project.check import check
@@ -201,3 +203,14 @@ def test_what_this_machine_cannot_run_is_a_warning(tmp_path, monkeypatch):
     [finding] = check(tmp_path)
     assert (finding.severity, finding.code) == ("warning", "not-supported")
     assert "--env-manager local" in finding.hint
+
+
+def test_all_that_is_wrong_in_an_environment_file_is_told(tmp_path):
+    (tmp_path / "MLproject").write_text("name: x\npython_env: python_env.yaml\n")
+    (tmp_path / "python_env.yaml").write_text("python: [3]\nbuild_dependencies: {a: 1}\ndependencies: idna\n")
+    found = [finding for finding in check(tmp_path) if finding.severity == "error"]
+    assert [(Path(finding.file).name, finding.line) for finding in found] == [
+        ("python_env.yaml", 1),
+        ("python_env.yaml", 2),
+        ("python_env.yaml", 3),
+    ]

@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from runner.worker.codec import decode, encode
+from runner.worker.facts import Placement
 from runner.worker.files import Json
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State
@@ -39,6 +40,26 @@ class Launch:
     lenient: bool = False  # a re-run on another machine than the first: a Python of the recorded series will do
     fetch: bool = True  # outputs come back by themselves, from where the run is carried out
     say: Callable[[str], None] = field(default=lambda _: None, repr=False)  # hears of what takes long
+
+    @property
+    def mode(self) -> str:
+        """Where the run works, as `Request.mode` has it."""
+        return "fresh" if self.root is None else "in-place"
+
+    def place(self, store: str = "", cache: str = "") -> Placement:
+        """Return what a placement takes over as it is; the places on the host that carries the run out are added."""
+        return Placement(
+            store=store,
+            cache=cache,
+            directories=self.directories,
+            upgrade=self.upgrade,
+            upgrade_packages=self.upgrade_packages,
+            offline=self.offline,
+            keep_work=self.keep_work,
+            keep_outputs=self.keep_outputs,
+            trace=self.trace,
+            lenient=self.lenient,
+        )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,22 +173,13 @@ def _here() -> tuple[int, int]:
 
 
 def _placement(store: Store, launch: Launch, host: Host | None, engine: str) -> Placement:
-    return Placement(
-        store=str(store.root),
-        cache=str(store.cache),
+    return replace(
+        launch.place(str(store.root), str(store.cache)),
         root=None if launch.root is None else str(launch.root),
         inputs=dict(launch.inputs),
-        directories=launch.directories,
         uv=launch.uv,
         python=launch.python,
         mlrun=_own_bin(),
-        upgrade=launch.upgrade,
-        upgrade_packages=launch.upgrade_packages,
-        offline=launch.offline,
-        keep_work=launch.keep_work,
-        keep_outputs=launch.keep_outputs,
-        trace=launch.trace,
-        lenient=launch.lenient,
         setup="" if host is None else host.setup,
         container_engine=engine or ("" if host is None else host.container_engine),
     )

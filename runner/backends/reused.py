@@ -13,14 +13,12 @@ from runner.worker.clock import now
 from runner.worker.facts import Claim, InstalledEnvironment
 from runner.worker.objects import clone_or_copy
 from runner.worker.processes import myself
-from runner.worker.results import Outcome
+from runner.worker.results import REUSED, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import State, look
 
 if TYPE_CHECKING:
     from runner.store.store import Store
-
-REASON = "reused"  # of the outcome: nothing was executed
 
 
 class ReusedBackend:
@@ -48,7 +46,7 @@ class ReusedBackend:
                 shutil.copytree(path, run.path / path.name, symlinks=True, copy_function=_copy)
             elif path.exists():
                 clone_or_copy(path, run.path / path.name)
-        run.write(Outcome("succeeded", now(), reason=REASON, exit_code=0, logs=past.read(Outcome).logs))
+        run.write(Outcome("succeeded", now(), reason=REUSED, exit_code=0, logs=past.read(Outcome).logs))
         return Ticket(run.id, "local", str(run.path))
 
     def look(self, tickets: Sequence[Ticket]) -> Mapping[str, State]:

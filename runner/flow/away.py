@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from runner.backends import registry
 from runner.backends.backend import Backend, Sink, Ticket
+from runner.backends.warm import dismiss
 from runner.errors import FormatError, MlrunError
 from runner.worker.clock import now, seconds
 from runner.worker.codec import decode, encode
@@ -96,9 +97,7 @@ def _ask(name: str, pairs: Sequence[tuple[RunDirectory, Ticket]], *, bring: bool
         if state.ended and not run.has(Outcome):
             _bring(backend, ticket, run, bring=bring)
         states[run.id] = _remembered(run, state)
-    dismiss = getattr(backend, "dismiss", None)
-    if dismiss is not None:
-        dismiss()
+    dismiss(backend)
     return states
 
 

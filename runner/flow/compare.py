@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runner.backends.reused import REASON
 from runner.errors import MlrunError, UsageError
 from runner.flow.follow import refresh
 from runner.records.statistics import Group, finite
 from runner.store.index import Filter, Summary
 from runner.store.store import Store, short
+from runner.worker.results import REUSED
 from runner.worker.values import dataclass
 
 
@@ -99,7 +99,7 @@ def _order(text: str) -> tuple[bool, float, str]:
 
 
 def _group(name: str, runs: Iterable[Summary]) -> Group:
-    kept = [run for run in runs if run.status == "succeeded" and run.reason != REASON]  # a copy is no second sample
+    kept = [run for run in runs if run.status == "succeeded" and run.reason != REUSED]  # a copy is no second sample
     values: dict[str, list[float]] = {}
     for run in kept:
         for metric, last in run.metrics.items():

@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from runner.backends.reused import REASON
 from runner.errors import MlrunError
 from runner.flow.outputs import bring_back, is_whole
 from runner.flow.prepare import Prepared
@@ -26,11 +25,9 @@ from runner.worker.execution.scan import scan
 from runner.worker.execution.workplace import Workplace
 from runner.worker.facts import InstalledEnvironment, Request
 from runner.worker.globs import matches
-from runner.worker.manifest import decode_manifest
-from runner.worker.results import FileFact, Files, Outcome
+from runner.worker.manifest import decode_manifest, inside
+from runner.worker.results import REUSED, FileFact, Files, Outcome
 from runner.worker.rundir import RunDirectory
-
-FRESH = "fresh"  # Request.mode
 
 
 def find_reusable(prepared: Prepared, store: Store) -> RunDirectory | None:
@@ -69,16 +66,15 @@ def written_by(past: RunDirectory) -> list[FileFact]:
 
 
 def _candidates(prepared: Prepared, store: Store) -> Iterator[RunDirectory]:
-    mode = FRESH if prepared.launch.root is None else "in-place"
     for identity in store.index.ids_with_spec(prepared.spec.digest):
         past = store.directory(identity)
         try:
             outcome, request = past.read(Outcome), past.read(Request)
         except MlrunError:  # it goes on, or is damaged
             continue
-        finished = outcome.status == "succeeded" and outcome.reason != REASON and request.reused is None
+        finished = outcome.status == "succeeded" and outcome.reason != REUSED and request.reused is None
         # What ran inside of it has inputs of its own: its steps are reused, one by one.
-        if finished and request.mode == mode and not store.index.children_of(identity):
+        if finished and request.mode == prepared.launch.mode and not store.index.children_of(identity):
             yield past
 
 
@@ -156,10 +152,7 @@ class _Now:
 
     def _source(self) -> set[str]:
         snapshot = self._spec.snapshot
-        entries = decode_manifest(self._store.objects.read(snapshot.manifest))
-        prefix = f"{snapshot.subdirectory}/" if snapshot.subdirectory else ""
-        paths = (os.fsdecode(entry.path) for entry in entries)
-        return {path[len(prefix) :] for path in paths if path.startswith(prefix)}
+        return set(inside(decode_manifest(self._store.objects.read(snapshot.manifest)), snapshot.subdirectory))
 
     def _has_interpreter_of(self, past: RunDirectory) -> bool:
         """Whether the host's own Python is the one that a run had which used it as it was."""

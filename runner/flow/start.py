@@ -11,13 +11,11 @@ from pathlib import Path
 
 from runner import __version__
 from runner.backends.backend import Backend, Launch, Ticket
-from runner.backends.reused import ReusedBackend
 from runner.backends.warm import dismiss, dismissed_on_error, expect, warmed
 from runner.errors import MlrunError, StoreError
 from runner.flow.actor import actor
 from runner.flow.ask import Ask, Labels, Say
 from runner.flow.prepare import Prepared, prepare
-from runner.flow.reuse import find_reusable, put_in_place
 from runner.records.clean import clean_argv, clean_text
 from runner.store.store import Store, new_id
 from runner.worker.clock import now
@@ -59,16 +57,27 @@ def start(
     if not getattr(backend, "in_place", True):  # where it carries runs out, nobody has the project's directory
         ask = replace(ask, isolated=True)
     with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
-        renewed = ask.upgrade or ask.upgrade_packages or ask.exclude_newer is not None
-        past = find_reusable(prepared, store) if ask.reuse and not renewed else None
         request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)
-        if past is None or not put_in_place(past, prepared, store):
+        past = _reusable(ask, prepared, store)
+        if past is None:
             expect(backend)
         else:
+            from runner.backends.reused import ReusedBackend
+
             dismiss(backend)
             backend, request = ReusedBackend(past), replace(request, reused=past.id, backend="local")
         run = make(prepared, request, store, say, hold)
     return submit(run, store, backend, replace(prepared.launch, foreground=foreground, say=say), prepared.spec)
+
+
+def _reusable(ask: Ask, prepared: Prepared, store: Store) -> RunDirectory | None:
+    """Return the past run whose results stand in place now; None where the command has to be executed."""
+    if not ask.reuse or ask.upgrade or ask.upgrade_packages or ask.exclude_newer is not None:
+        return None
+    from runner.flow.reuse import find_reusable, put_in_place  # a run that is executed needs none of it
+
+    past = find_reusable(prepared, store)
+    return past if past is not None and put_in_place(past, prepared, store) else None
 
 
 def make(prepared: Prepared, request: Request, store: Store, say: Say, hold: Callable[[], None]) -> RunDirectory:
@@ -122,5 +131,5 @@ def request_for(
         submitter=myself(),
         parent=os.environ.get("MLRUN_RUN_ID"),
         rerun_of=rerun_of,
-        mode="fresh" if prepared.launch.root is None else "in-place",
+        mode=prepared.launch.mode,
     )

@@ -11,7 +11,7 @@ from runner.records.model import Record
 from runner.records.seal import parse
 from runner.records.verdict import Difference
 from runner.worker.files import Json
-from runner.worker.manifest import decode_manifest
+from runner.worker.manifest import changed, decode_manifest
 from runner.worker.objects import Objects
 
 _MOST_FILES = 20  # source files that are named one by one
@@ -60,20 +60,16 @@ def _revision(record: Record) -> str:
 
 def _source_files(first: Record, second: Record, objects: Objects) -> Iterator[Difference]:
     try:
-        old, new = (
-            {entry.path: (entry.sha256, entry.mode) for entry in decode_manifest(objects.read(code.snapshot.sha256))}
-            for code in (first.code, second.code)
-        )
+        manifests = [objects.read(code.snapshot.sha256) for code in (first.code, second.code)]
+        differing = changed(*map(decode_manifest, manifests))
     except MlrunError:
         return
-    changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
-    for path in changed[:_MOST_FILES]:
-        before, after = old.get(path), new.get(path)
-        note = "the mode changed" if before and after and before[0] == after[0] else ""
-        shown = os.fsdecode(path)
-        yield Difference("code", shown, before and before[0][:12], after and after[0][:12], note)
-    if len(changed) > _MOST_FILES:
-        yield Difference("code", f"{len(changed) - _MOST_FILES} more files")
+    for path, (before, after) in list(differing.items())[:_MOST_FILES]:
+        old, new = (None if entry is None else entry.sha256[:12] for entry in (before, after))
+        note = "the mode changed" if before and after and before.sha256 == after.sha256 else ""
+        yield Difference("code", os.fsdecode(path), old, new, note)
+    if len(differing) > _MOST_FILES:
+        yield Difference("code", f"{len(differing) - _MOST_FILES} more files")
 
 
 def _parameters(first: Record, second: Record) -> Iterable[Difference]:

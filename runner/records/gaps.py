@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.worker.clock import seconds
 from runner.worker.facts import Gap
-from runner.worker.results import Outcome
+from runner.worker.results import REUSED, Outcome
 from runner.worker.state import State
 
 _TICK = 1.0  # seconds that clocks may differ without having been set
@@ -71,7 +71,7 @@ def clock_set_back(outcome: Outcome | None, started: str | None) -> tuple[Gap, .
 def _not_reached(state: State) -> str:
     if state.outcome is None:
         return f"the run is {state.name}" + (f": {state.remark}" if state.remark else "")
-    if state.outcome.reason == "reused":
+    if state.outcome.reason == REUSED:
         return "nothing was executed, the results are another run's (relations.reused)"
     error = state.outcome.error
     return f"the run {state.name}" if error is None else f"the run {state.name}: {error.message}"

@@ -20,7 +20,7 @@ from runner.worker.facts import InstalledEnvironment, Placement, SourceFacts
 from runner.worker.files import Json
 from runner.worker.globs import matches
 from runner.worker.hashing import digest_of_directory
-from runner.worker.manifest import decode_manifest
+from runner.worker.manifest import decode_manifest, inside
 from runner.worker.objects import Objects
 from runner.worker.results import FileFact
 from runner.worker.rundir import RunDirectory
@@ -103,13 +103,11 @@ class _Search:
         source, placement, files = past.read(SourceFacts), _own_placement(past), inputs_of(past)
         root = source.root if placement is None or placement.root is None else placement.root
         objects = Objects(past.path.parent.parent / "objects")
-        prefix = f"{spec.snapshot.subdirectory}/" if spec.snapshot.subdirectory else ""
-        paths = ((os.fsdecode(entry.path), entry) for entry in decode_manifest(objects.read(spec.snapshot.manifest)))
         return cls(
             spec=spec,
             base=Path(root) / spec.snapshot.subdirectory if posixpath.isabs(root) else None,
             places={} if placement is None else placement.inputs,
-            snapshot={path[len(prefix) :]: entry.sha256 for path, entry in paths if path.startswith(prefix)},
+            snapshot=inside(decode_manifest(objects.read(spec.snapshot.manifest)), spec.snapshot.subdirectory),
             objects=objects,
             restored=cache / "inputs",
             digests=Digests(cache),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from runner.sources.git import ask
-from runner.worker.manifest import Entry, decode_manifest, materialise
+from runner.worker.manifest import Entry, changed, decode_manifest, materialise
 from runner.worker.objects import Objects
 
 # Neither the user's configuration nor attributes in the sources may run a program, or change the patch's form.
@@ -22,19 +22,17 @@ def source_patch(before: str, after: str, objects: Objects, *, color: bool = Fal
     """
     if before == after:
         return ""
-    old, new = ({entry.path: entry for entry in decode_manifest(objects.read(sha256))} for sha256 in (before, after))
-    changed = [path for path in old.keys() | new.keys() if old.get(path) != new.get(path)]
+    pairs = changed(*(decode_manifest(objects.read(sha256)) for sha256 in (before, after))).values()
     with tempfile.TemporaryDirectory(prefix="mlrun-") as name:
         root = Path(name)
-        for side, entries in (("a", old), ("b", new)):
+        for side, entries in (("a", (old for old, _ in pairs)), ("b", (new for _, new in pairs))):
             (root / side).mkdir()
-            kept = _kept((entries[path] for path in changed if path in entries), objects)
-            materialise(kept, objects, root / side)
+            materialise(_kept(entries, objects), objects, root / side)
         paint = "--color=always" if color else "--color=never"
         # Without a repository above: git must read neither its configuration nor its attributes.
         done = ask(root, *_PLAIN, *_DIFF, paint, "--", "a", "b", GIT_CEILING_DIRECTORIES=str(root.parent))
     return done.text
 
 
-def _kept(entries: Iterable[Entry], objects: Objects) -> list[Entry]:
-    return [entry for entry in entries if objects.has(entry.sha256)]
+def _kept(entries: Iterable[Entry | None], objects: Objects) -> list[Entry]:
+    return [entry for entry in entries if entry is not None and objects.has(entry.sha256)]

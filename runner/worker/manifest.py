@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from runner.errors import FormatError, IntegrityError
 from runner.worker.objects import Objects
@@ -40,6 +41,20 @@ def decode_manifest(data: bytes) -> tuple[Entry, ...]:
         message = "a snapshot's manifest is damaged"
         raise FormatError(message, hint="`mlrun verify` names the object")
     return tuple(Entry(match[3], match[1].decode(), match[2].decode()) for match in matches if match)
+
+
+def inside(entries: Iterable[Entry], subdirectory: str) -> dict[str, str]:
+    """Return the digests of a snapshot's files below a directory of it ("" for its root), by path relative to that."""
+    prefix = f"{subdirectory}/" if subdirectory else ""
+    paths = ((os.fsdecode(entry.path), entry.sha256) for entry in entries)
+    return {path[len(prefix) :]: sha256 for path, sha256 in paths if path.startswith(prefix)}
+
+
+def changed(before: Iterable[Entry], after: Iterable[Entry]) -> dict[bytes, tuple[Optional[Entry], Optional[Entry]]]:
+    """Return the files in which two snapshots differ, by path and in that order: before, after."""
+    old, new = ({entry.path: entry for entry in entries} for entries in (before, after))
+    pairs = {path: (old.get(path), new.get(path)) for path in sorted(old.keys() | new.keys())}
+    return {path: pair for path, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def materialise(entries: Sequence[Entry], objects: Objects, target: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Optional
 from runner.worker.facts import VERSION, Gap
 from runner.worker.values import dataclass
 
+REUSED = "reused"  # an outcome's reason: nothing was executed, the results are another run's
+
 
 @dataclass(frozen=True)
 class FileFact:

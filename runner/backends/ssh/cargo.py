@@ -191,17 +191,8 @@ class Cargo:
 
 def _placement(launch: Launch, host: Host) -> Placement:
     """Return what the near end knows of how a run is to be carried out; the worker there adds its own places."""
-    return Placement(
-        store="",
-        cache="",
-        directories=launch.directories,
-        upgrade=launch.upgrade,
-        upgrade_packages=launch.upgrade_packages,
-        offline=launch.offline,
-        keep_work=launch.keep_work,
-        keep_outputs=launch.keep_outputs,
-        trace=launch.trace,
-        lenient=launch.lenient,
+    return replace(
+        launch.place(),
         launcher=host.launcher,
         launcher_options=host.launcher_options,
         setup=host.setup,

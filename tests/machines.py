@@ -38,10 +38,7 @@ _INSIDE = r"""
 set -e
 mount --make-rprivate /
 hostname lab-machine
-for file in passwd group shadow machine-id; do
-  [ -e /etc/$file ] || continue
-  mount --bind "$STATE/etc/$file" /etc/$file
-done
+mount --bind "$STATE/etc" /etc  # the whole: a file that the near side replaces (useradd does) would be unmounted here
 mount --bind "$STATE/boot_id" /proc/sys/kernel/random/boot_id
 mount --bind "$STATE/home" /home
 mount -t tmpfs -o mode=755 tmpfs /mnt
@@ -54,7 +51,7 @@ for directory in $HIDDEN; do
   mount -t tmpfs -o mode=1777 tmpfs "$directory"
 done
 cd /
-exec /usr/sbin/sshd -D -f /mnt/sshd_config -E /mnt/log
+exec /usr/sbin/sshd -D -e -f /mnt/sshd_config
 """
 
 
@@ -105,12 +102,15 @@ class Machine:
             environ = {"PATH": os.environ["PATH"], "STATE": str(self.state), "HIDDEN": " ".join(hidden)}
         else:
             sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-            argv, environ = [sshd, "-D", "-f", self.state / "sshd" / "sshd_config", "-E", self.state / "log"], None
-        self._process = subprocess.Popen(argv, env=environ, start_new_session=True, stdin=subprocess.DEVNULL)
+            argv, environ = [sshd, "-D", "-e", "-f", self.state / "sshd" / "sshd_config"], None
+        with (self.state / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                argv, env=environ, start_new_session=True, stdin=subprocess.DEVNULL, stderr=log
+            )
         deadline = time.monotonic() + 30
         while not self._answers():
-            assert self._process.poll() is None, "sshd has ended"
-            assert time.monotonic() < deadline, "sshd does not answer"
+            assert self._process.poll() is None, f"sshd has ended: {self.log()}"
+            assert time.monotonic() < deadline, f"sshd does not answer: {self.log()}"
             time.sleep(0.02)
 
     def halt(self):
@@ -121,6 +121,10 @@ class Machine:
     def reboot(self):
         self.halt()
         self.boot()
+
+    def log(self, since=0):
+        """What sshd said, from a byte of its log on."""
+        return (self.state / "log").read_bytes()[since:].decode(errors="replace")
 
     def cut(self):
         _run("ip", "link", "set", self._names[1], "down")
@@ -209,7 +213,7 @@ class Machine:
         lines = [
             f"Port {self.port}", f"ListenAddress {self.address}", f"HostKey {place}/host", "PidFile none",
             f"AuthorizedKeysFile {place}/authorized", "PasswordAuthentication no", "UsePAM no", "StrictModes no",
-            "MaxStartups 100", "MaxSessions 100", "Subsystem sftp internal-sftp",
+            "MaxStartups 100", "MaxSessions 100", "Subsystem sftp internal-sftp", "LogLevel VERBOSE",
         ]  # fmt: skip
         if self.isolated:
             lines += ["Match User nopython", "  SetEnv PATH=/mnt/nothing"]
@@ -244,9 +248,9 @@ class Machine:
 
     def _write_users(self):
         etc = self.state / "etc"
-        etc.mkdir()
+        _run("cp", "-a", "/etc", etc)
         users = {name.replace("-", ""): shell for name, shell in SHELLS.items()} | {"nopython": "/bin/sh"}
-        passwd, shadow = Path("/etc/passwd").read_text(), Path("/etc/shadow").read_text()
+        passwd, shadow, group = ((etc / name).read_text() for name in ("passwd", "shadow", "group"))
         for number, (user, shell) in enumerate(users.items()):
             passwd += f"{user}:x:{_UID + number}:{_UID}::/home/{user}:{shell if Path(shell).exists() else '/bin/sh'}\n"
             shadow += f"{user}:*:19000:0:99999:7:::\n"
@@ -258,7 +262,7 @@ class Machine:
         (etc / "passwd").write_text(passwd)
         (etc / "shadow").write_text(shadow)
         (etc / "shadow").chmod(0o600)
-        (etc / "group").write_text(Path("/etc/group").read_text() + f"lab:x:{_UID}:\n")
+        (etc / "group").write_text(group + f"lab:x:{_UID}:\n")
         (etc / "machine-id").write_text(uuid.uuid4().hex + "\n")
 
 
@@ -288,7 +292,9 @@ def _known(machine, home, monkeypatch):
         if not machine.isolated:
             lines.append(f'home = "{machine.home}/store"\ncache = "{machine.home}/cache"\n')
     (place / "hosts.toml").write_text("".join(lines))
+    said = (machine.state / "log").stat().st_size
     yield machine
+    print(machine.log(said))  # noqa: T201 (pytest shows it where the test failed)
     if machine.isolated:
         machine.mend()
         machine.undelay()

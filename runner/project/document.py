@@ -86,6 +86,8 @@ def parse(data: bytes, path: Path) -> Node:
         return _Composer(loader, path).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
+        if mark is not None and "nesting depth" in (error.problem or ""):  # libyaml has a cap of its own, a higher one
+            raise _too_deep(path, mark.line + 1) from None
         place = "" if mark is None else text[mark.index : mark.index + 1]
         raise _refusal(path, None if mark is None else mark.line + 1, _explained(error), _cure(error, place)) from None
     except yaml.YAMLError as error:
@@ -116,6 +118,10 @@ def _decoded(data: bytes, path: Path) -> str:
 def _refusal(path: Path, line: int | None, message: str, hint: str = "") -> ProjectError:
     where = shown(path) if line is None else f"{shown(path)}:{line}"
     return ProjectError(f"{where}: {message}", hint=hint)
+
+
+def _too_deep(path: Path, line: int) -> ProjectError:
+    return _refusal(path, line, f"it is nested more than {DEPTH_CAP} levels deep", "is it an MLproject?")
 
 
 def _explained(error: Any) -> str:
@@ -167,7 +173,7 @@ class _Composer:
         before = self._count
         self._add(1, line)
         if depth > DEPTH_CAP:
-            raise _refusal(self._path, line, f"it is nested more than {DEPTH_CAP} levels deep", "is it an MLproject?")
+            raise _too_deep(self._path, line)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         if isinstance(event, yaml.ScalarEvent):

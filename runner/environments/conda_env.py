@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runner.environments.document import Document, Text, read
+from runner.environments.python_env import refuse_too_old
 from runner.environments.requirements import Line
 from runner.errors import ProjectError
 from runner.worker.environment import versions
@@ -109,6 +110,7 @@ def _python(file: str, packages: tuple[Text, ...]) -> tuple[str | None, list[str
     if problem is not None:
         message = f"{file}, line {found.line}: {problem}"
         raise ProjectError(message, hint="write `python=3.11`")
+    refuse_too_old(version, f"{file}, line {found.line}: python")
     return version, []
 
 

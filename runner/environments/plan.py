@@ -12,7 +12,7 @@ from runner.environments.choice import Choice
 from runner.environments.conda_channels import addresses, channels, without_login
 from runner.environments.conda_env import read_conda_env
 from runner.environments.installer import configured, merged
-from runner.environments.python_env import read_python_env
+from runner.environments.python_env import read_python_env, refuse_too_old
 from runner.environments.requirements import Gathered, Line, gather, spec_file
 from runner.errors import FormatError, ProjectError, UsageError
 from runner.worker.environment import versions
@@ -155,7 +155,7 @@ def _uv_lock(project: Path, environ: Mapping[str, str]) -> Planned:
         raise ProjectError(message, hint="a uv.lock belongs to a pyproject.toml: add it, or remove the lock")
     table = _toml(project / "pyproject.toml", "pyproject.toml")
     files = {name: spec_file(project, project / name) for name in ("uv.lock", "pyproject.toml")}
-    python = _pinned(project, files) or _requires_python(table.get("project", {}).get("requires-python"))
+    python = _pinned(project, files) or _requires_python(_about(table).get("requires-python"))
     return _planned(EnvironmentSpec("virtualenv", "uv.lock", python=python), Gathered(files=files), environ)
 
 
@@ -171,15 +171,30 @@ def _pylock(project: Path, environ: Mapping[str, str]) -> Planned:
 def _pyproject(project: Path, environ: Mapping[str, str]) -> Planned | None:
     """Plan a pyproject.toml: installed where it says how it is built, else its dependencies."""
     table = _toml(project / "pyproject.toml", "pyproject.toml")
-    about = table.get("project")
-    if "build-system" not in table and not isinstance(about, dict):
+    about = _about(table)
+    if "build-system" not in table and "project" not in table:
         return None
-    about = about if isinstance(about, dict) else {}
-    lines = ["-e ."] if "build-system" in table else [str(one) for one in about.get("dependencies", [])]
+    lines = ["-e ."] if "build-system" in table else _dependencies(about)
     gathered = gather(project, [Line(text, "pyproject.toml") for text in lines], environ)
     gathered.files.setdefault("pyproject.toml", spec_file(project, project / "pyproject.toml"))
     python = _pinned(project, gathered.files) or _requires_python(about.get("requires-python"))
     return _planned(EnvironmentSpec("virtualenv", "pyproject.toml", python=python), gathered, environ)
+
+
+def _about(table: Table) -> Table:
+    about = table.get("project", {})
+    if not isinstance(about, dict):
+        message = "pyproject.toml: project: a table is expected"
+        raise ProjectError(message, hint="write `[project]` on a line of its own, and what it holds below")
+    return about
+
+
+def _dependencies(about: Table) -> list[str]:
+    lines = about.get("dependencies", [])
+    if not isinstance(lines, list) or not all(isinstance(one, str) for one in lines):
+        message = "pyproject.toml: project.dependencies: a list of texts is expected"
+        raise ProjectError(message, hint='write `dependencies = ["numpy>=2"]`')
+    return lines
 
 
 def _planned(
@@ -192,10 +207,9 @@ def _planned(
 
 def _toml(path: Path, name: str) -> Table:
     try:
-        return loads(path.read_bytes())
+        return loads(path.read_bytes(), name)
     except FormatError as error:
-        message = f"{name}: {error.message}"
-        raise ProjectError(message, hint="see what `uv` or `pip` says of it") from None
+        raise ProjectError(error.message, hint="see what `uv` or `pip` says of it") from None
     except OSError as error:
         message = f"{name} cannot be read: {error.strerror}"
         raise ProjectError(message) from None
@@ -208,7 +222,10 @@ def _pinned(project: Path, files: dict[str, SpecFile]) -> str | None:
         return None
     files[".python-version"] = spec_file(project, path)
     word = path.read_text(encoding="utf-8", errors="replace").strip().partition("\n")[0].strip()
-    return word if word and versions.problem(word) is None else None
+    if not word or versions.problem(word) is not None:
+        return None
+    refuse_too_old(word, ".python-version")
+    return word
 
 
 def _requires_python(text: object) -> str | None:

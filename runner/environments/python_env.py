@@ -69,8 +69,19 @@ def _python(document: Document) -> tuple[str | None, list[str]]:
         hint = 'write a version in quotes: "3.11", "3.11.7" or ">=3.10,<3.12"'
         message = f"{document.file}, line {found.line}: python: {problem}"
         raise ProjectError(message, hint=hint)
+    refuse_too_old(found.text, f"{document.file}, line {found.line}: python")
     if not found.is_number:
         return found.text, []
     meant = f"{document.file}, line {found.line}: python: {found.text} without quotes is a number in YAML"
     read_as = f" ({float(found.text)})" if str(float(found.text)) != found.text else ""
     return found.text, [f'{meant}{read_as}; it is taken as "{found.text}": put it in quotes, MLflow refuses it']
+
+
+def refuse_too_old(version: str, place: str) -> None:
+    """Raise ProjectError where no virtual environment can be made for a version of Python."""
+    if versions.too_old(version):
+        message = f"{place}: {version} is too old: virtual environments are made for Python 3.6 and newer"
+        hint = (
+            f"name a newer one, or take another kind of environment: `python={version}` in a conda.yaml, a docker_env"
+        )
+        raise ProjectError(message, hint=hint)

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from runner.environments.document import read_text
+from runner.environments.grammar import problem
 from runner.errors import ProjectError
 from runner.worker.hashing import sha256_of_file
 from runner.worker.spec import SpecFile
@@ -75,7 +76,15 @@ def _follow(gathered: Gathered, project: Path, folder: Path, line: Line, environ
         gathered.installer.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     elif option in _EDITABLE or not option:
         _point_at(gathered, project, folder, value, line)
+        _expect_requirement(bare, line)
     return bare
+
+
+def _expect_requirement(bare: str, line: Line) -> None:
+    what = problem(bare)
+    if what is not None:
+        message = f"{line.place}: {bare!r:.80} is no requirement: {what[0].lower()}{what[1:]}"
+        raise ProjectError(message, hint="write `name`, `name==1.2`, `name>=1,<2`, or a path with a `/` in it")
 
 
 def _pull_in(gathered: Gathered, project: Path, path: Path, line: Line, environ: Mapping[str, str]) -> None:

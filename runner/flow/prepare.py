@@ -11,6 +11,7 @@ from pathlib import Path
 
 from runner import planning
 from runner.backends.backend import Launch
+from runner.environments.locks import refuse_unusable
 from runner.environments.plan import LOCKS, Planned
 from runner.environments.plan import plan as plan_environment
 from runner.errors import ProjectError, UsageError
@@ -60,6 +61,7 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
             source.project, planning.choice_of(project, entry), manager=ask.env_manager, caller_environ=os.environ
         )
         environment = contained(environment, ask)
+        refuse_unusable(source.project, environment.spec, store.cache, here=ask.backend == "local", upgrade=ask.upgrade)
         captured = _captured(ask, [entry, *project.entry_points.values()], source, store)
         spec = planning.plan(project, entry, resolved, captured.snapshot, environment.spec)
         in_place = source.in_place and not ask.isolated

@@ -158,9 +158,8 @@ def _check_environment_files(reader: Reader, project: Project) -> None:
 
 def _environments(project: Project) -> Iterator[Finding]:
     """What planning finds in the environments' own files."""
+    from runner.environments.locks import inspect
     from runner.environments.plan import plan
-    from runner.worker.environment.conda.locking import fresh_locks_of
-    from runner.worker.environment.project_lock import expect_fresh
 
     own = [entry.environment for entry in project.entry_points.values() if entry.environment is not None]
     for choice in dict.fromkeys((project.environment, *own)):
@@ -170,10 +169,7 @@ def _environments(project: Project) -> Iterator[Finding]:
             continue  # an error that is known already
         try:
             planned = plan(project.directory, choice, caller_environ=environ)
-            if planned.spec.kind == "virtualenv":
-                expect_fresh(project.directory, planned.spec)
-            elif planned.spec.kind == "conda":
-                fresh_locks_of(project.directory, planned.spec)
+            inspect(project.directory, planned.spec)
         except (ProjectError, EnvironmentBuildError) as error:
             for each in (error, *getattr(error, "others", ())):
                 yield _in_project(project.directory, ERROR, each.message, each.hint)

@@ -1,6 +1,7 @@
 """From environment files to specs: what is chosen, what is read, what is wrong, and what is kept secret."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -67,6 +68,8 @@ def test_an_unknown_key_is_a_warning(tmp_path: Path) -> None:
         ("# nothing\n", "python_env.yaml is empty"),
         ("- numpy\n", "python_env.yaml, line 1: a mapping of keys is expected, not a list"),
         ("python: 3.x\n", "python_env.yaml, line 1: python: '3.x' is no Python version"),
+        ('\npython: "2.7"\n', "python_env.yaml, line 2: python: 2.7 is too old: virtual environments are made for"),
+        ("python: '==3.5.*'\n", "python_env.yaml, line 1: python: ==3.5.* is too old"),
         ("python: [3, 10]\n", "python_env.yaml, line 1: python: a text is expected, not a list"),
         ("python: '3.9'\npython: '3.10'\n", "python_env.yaml, line 2: python is there twice, first on line 1"),
         ("\ndependencies: numpy\n", "python_env.yaml, line 2: dependencies: a list is expected, not a text"),
@@ -132,6 +135,34 @@ def test_a_local_project_is_known_by_what_decides_it(tmp_path: Path, line: str) 
     assert [file.path for file in spec.files] == ["python_env.yaml", "pyproject.toml"]
 
 
+def test_a_line_that_is_no_requirement_is_named_with_its_place(tmp_path: Path) -> None:
+    write(tmp_path, requirements__txt="# first\nnumpy \\\n  >=2  # fine\n\nnumpy=1.21  # conda's way\n-r more.txt\n")
+    write(tmp_path, more__txt="six\n")
+    with pytest.raises(ProjectError, match=r"^requirements\.txt, line 5: 'numpy=1\.21' is no requirement: "):
+        planned(tmp_path)
+    write(tmp_path, requirements__txt="-r more.txt\n", more__txt="\nsix six\n")
+    with pytest.raises(ProjectError, match=r"^more\.txt, line 2: 'six six' is no requirement: "):
+        planned(tmp_path)
+    write(tmp_path, conda__yaml="dependencies:\n  - python=3.11\n  - pip:\n    - six>1 <2\n")
+    with pytest.raises(ProjectError, match=r"^conda\.yaml, line 4: 'six>1 <2' is no requirement: "):
+        planned(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("project = 1\n", "pyproject.toml: project: a table is expected"),
+        ('[project]\ndependencies = "numpy"\n', "pyproject.toml: project.dependencies: a list of texts is expected"),
+        ("[project]\ndependencies = [1]\n", "pyproject.toml: project.dependencies: a list of texts is expected"),
+        ('[project]\ndependencies = ["a b"]\n', "pyproject.toml: 'a b' is no requirement"),
+    ],
+)
+def test_a_pyproject_of_wrong_types_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    write(tmp_path, pyproject__toml=text)
+    with pytest.raises(ProjectError, match=f"^{re.escape(message)}"):
+        planned(tmp_path)
+
+
 _CHOICES = {
     "python_env.yaml": "python: '3.11'\n",
     "conda.yaml": "dependencies: [python=3.11]\n",
@@ -185,7 +216,7 @@ def test_a_pyproject_of_settings_alone_asks_for_nothing(tmp_path: Path) -> None:
 def test_broken_toml_is_one_line(tmp_path: Path, name: str) -> None:
     write(tmp_path, uv__lock="version = 1\n") if name == "uv.lock" else None
     write(tmp_path, pyproject__toml="[project\n")
-    with pytest.raises(ProjectError, match=r"^pyproject\.toml: no valid TOML"):
+    with pytest.raises(ProjectError, match=r"^pyproject\.toml, line 1: no valid TOML"):
         planned(tmp_path)
 
 

@@ -11,6 +11,7 @@ from typing import Optional
 from runner.errors import EnvironmentBuildError, FormatError
 from runner.worker.codec import decode, encode
 from runner.worker.environment import versions
+from runner.worker.environment.discovery import fits
 from runner.worker.environment.interpreters import describe, spoken
 from runner.worker.environment.platforms import Target, same_platform
 from runner.worker.environment.site import Site
@@ -78,6 +79,24 @@ def own_lock(site: Site, interpreter: Interpreter) -> Optional[ProjectLock]:
         others = _spoken(found)
         site.say(f"note: {others}, not for {describe(interpreter)} on {interpreter.platform}")
     return None
+
+
+def bound(locks: Iterable[ProjectLock], wanted: EnvironmentSpec, own: Optional[Interpreter]) -> Optional[ProjectLock]:
+    """Return the lock that an environment here will have, whatever Pythons are found; None where that hangs on them.
+
+    ``own`` is mlrun's interpreter. EnvironmentBuildError where the environment files have changed since.
+    """
+    if own is None:
+        return None
+    mine = [one for one in locks if same_platform(one.header.platform, own.platform)]
+    if wanted.python is not None:
+        exact, fitting = versions.is_exact(wanted.python), fits(wanted.python, own)
+        version = wanted.python if exact else spoken(own) if fitting else ""
+        mine = [one for one in mine if one.serves(version, own.platform)]
+    found = next(iter(mine), None)
+    if found is not None:
+        _expect_fresh(found, wanted)
+    return found
 
 
 def expect_fresh(project: Path, wanted: EnvironmentSpec) -> None:

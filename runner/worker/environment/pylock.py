@@ -16,6 +16,7 @@ from runner.worker.values import dataclass
 
 EMPTY = b'lock-version = "1.0"\ncreated-by = "mlrun"\npackages = []\n'
 
+_AGAIN = "make it again: `mlrun lock --upgrade`, or `uv export`/`uv pip compile`"
 _BLOCK = re.compile(rb"^\[\[packages\]\]", re.MULTILINE)
 _TAIL = re.compile(rb"^\[\[?(?!\[?packages[.\]])", re.MULTILINE)
 _WHEEL_PARTS = 5  # name, version, python, abi, platform; a build number is a sixth
@@ -54,14 +55,34 @@ def normalised(name: str) -> str:
 def read(data: bytes, where: str = "the lock") -> tuple[Locked, ...]:
     """Return what a lock names; EnvironmentBuildError where it is none, or names an archive without its hash."""
     try:
-        table = loads(data)
-        _expect_version(table["lock-version"])
-        return tuple(_package(package) for package in table.get("packages", []))
+        table = loads(data, where)
     except FormatError as error:
-        message = f"{where} is not a lock that can be used: {error.message}"
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-        message = f"{where} is not a pylock.toml (PEP 751): {type(error).__name__} {error}"
-    raise EnvironmentBuildError(message, hint="make it again: `mlrun lock --upgrade`, or `uv export`/`uv pip compile`")
+        raise EnvironmentBuildError(error.message, hint=_AGAIN) from None
+    if not str(table.get("lock-version")).startswith("1."):
+        raise _unlike(where, f"its lock-version is {table.get('lock-version', 'missing')}")
+    packages = table.get("packages", [])
+    if not isinstance(packages, list):
+        raise _unlike(where, "`packages` is no list")
+    return tuple(_numbered(package, number, data, where) for number, package in enumerate(packages))
+
+
+def _numbered(table: Any, number: int, data: bytes, where: str) -> Locked:
+    """Return a package of a lock, by its number in it; EnvironmentBuildError names the line it begins on."""
+    try:
+        return _package(table)
+    except FormatError as error:
+        what = error.message
+    except KeyError as error:
+        what = f"a package without {error}"
+    except (TypeError, AttributeError, ValueError, IndexError) as error:
+        what = f"a package with a value of the wrong type ({error})"
+    starts = [match.start() for match in _BLOCK.finditer(data)]
+    line = f", line {data.count(10, 0, starts[number]) + 1}" if number < len(starts) else ""
+    raise _unlike(f"{where}{line}", what)
+
+
+def _unlike(place: str, what: str) -> EnvironmentBuildError:
+    return EnvironmentBuildError(f"{place}: this is no pylock.toml (PEP 751): {what}", hint=_AGAIN)
 
 
 def portable(data: bytes, project: Path) -> bytes:
@@ -124,12 +145,6 @@ def built_from(package: Locked, tags: Iterable[str]) -> tuple[Artifact, ...]:
     wanted = set(tags)
     wheels = tuple(one for one in package.artifacts if one.file.endswith(".whl") and _tags(one.file) == wanted)
     return wheels or tuple(one for one in package.artifacts if not one.file.endswith(".whl")) or package.artifacts
-
-
-def _expect_version(version: object) -> None:
-    if not str(version).startswith("1."):
-        message = f"lock-version {version}"
-        raise FormatError(message)
 
 
 def _package(table: dict[str, Any]) -> Locked:

@@ -11,6 +11,7 @@ from runner.errors import FormatError
 
 Table = dict[str, Any]
 
+_LINE = re.compile(r"\bline \d+")
 _SPACE = re.compile(r"[ \t]*")
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -23,17 +24,30 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[ \t]*\r?\n\s*|.)", re
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b", '"': '"', "\\": "\\"}
 
 
-def loads(data: bytes) -> Table:
-    """Return what a TOML document holds; FormatError where it is none."""
+def loads(data: bytes, name: str = "") -> Table:
+    """Return what a TOML document holds; FormatError where it is none, with the line where there is a ``name`` too."""
     try:
         text = data.decode("utf-8")
         if _reads_itself():
             table: Table = importlib.import_module("tomllib").loads(text)
             return table
         return _Reader(text).document()
+    except UnicodeDecodeError as error:
+        raise _refusal(
+            name, f"line {data.count(10, 0, error.start) + 1}", "no valid TOML: it is no text in UTF-8"
+        ) from None
+    except RecursionError:
+        raise _refusal(name, "", "no valid TOML: it is nested too deeply") from None
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        message = f"no valid TOML: {error}"
-        raise FormatError(message) from None
+        raise _refusal(name, str(error), f"no valid TOML: {error}") from None
+
+
+def _refusal(name: str, place: str, message: str) -> FormatError:
+    found = _LINE.search(place)
+    if not found or not name:
+        return FormatError(f"{name}: {message}" if name else message)
+    line = found.group()
+    return FormatError(f"{name}, {line}: {message.replace(f' on {line}', '').replace(f'{line}, ', '')}")
 
 
 def _reads_itself() -> bool:
@@ -150,7 +164,7 @@ class _Reader:
     def _must(self, pattern: re.Pattern[str]) -> Any:
         match = self._match(pattern)
         if match is None:
-            message = f"line {self.text.count(chr(10), 0, self.at) + 1}"
+            message = f"something else is expected on line {self.text.count(chr(10), 0, self.at) + 1}"
             raise ValueError(message)
         return match
 

@@ -10,6 +10,7 @@ from typing import Optional
 
 Release = tuple[int, ...]
 
+_OLDEST = (3, 6)
 _WHOLE = 3  # numbers of a whole version
 _CLAUSE = re.compile(r"^\s*(===|==|~=|!=|<=|>=|<|>|=)?\s*(\d+(?:\.\d+)*)(\.\*)?((?:a|b|rc)\d+)?(t?)\s*$")
 _IMPLEMENTATION = re.compile(r"^\s*(cpython|pypy|graalpy)[@-]?(?=[\d<>=~!])")
@@ -19,6 +20,12 @@ def problem(request: str) -> Optional[str]:
     """Return why a request cannot be read, None where it can."""
     wrong = [clause for clause in _bare(request).split(",") if not _CLAUSE.match(clause)]
     return f"{wrong[0].strip()!r} is no Python version" if wrong else None
+
+
+def too_old(request: str) -> bool:
+    """Whether a request is for a version that no virtual environment can be made for: "2.7", "3.5.2", "~=2.7"."""
+    releases = [_release(one.group(2)) for one in _clauses(request) if one.group(1) in (None, "=", "==", "===", "~=")]
+    return any(release[:2] < _OLDEST[: len(release)] for release in releases)
 
 
 def admits(request: str, version: str, *, threaded: bool = True, implementation: str = "cpython") -> bool:

@@ -25,3 +25,8 @@ def __getattr__(name: str) -> Any:
         return getattr(errors if name.endswith("Error") else api, name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    """Return the names of the API, imported yet or not, with all else that is here."""
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.backends.choice import choose
+from runner import arguments
+from runner.backends.choice import Choice, choose
 from runner.errors import RunFailedError
 from runner.flow.ask import Ask, Containing, Labels
 from runner.flow.follow import cancel, refresh, wait
@@ -75,12 +76,12 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
     *,
     env_manager: str | None = None,
     backend: str | None = None,
-    backend_config: Mapping[str, object] | None = None,
+    backend_config: Mapping[str, object] | str | os.PathLike[str] | None = None,
     on: str | None = None,
     fetch: bool = True,
     storage_dir: str | None = None,
     synchronous: bool = True,
-    run_name: str = "",
+    run_name: str | None = None,
     experiment_name: str | None = None,
     experiment_id: str | None = None,
     tracking_uri: str | None = None,
@@ -95,47 +96,62 @@ def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
 
     Parameter values become text through ``str``; a sequence is a `list` parameter. The command's output goes to the
     run's logs. ``on`` names a host (`mlrun host add`), or user@machine, whose outputs come back unless ``fetch`` is
-    False; ``backend`` and ``backend_config`` are for other backends. With ``reuse``, a past run's results are taken
-    over where nothing has changed since (None: where $MLRUN_REUSE says so, as inside of `mlrun run --reuse`). With
-    ``synchronous``, returns when the run has ended; RunFailedError is raised where it did not succeed. Raises another
-    MlrunError, and leaves no run behind, where the project, a value or the source is wrong.
+    False; ``backend`` and ``backend_config`` (a mapping, JSON, or a .json file) are for other backends. With
+    ``reuse``, a past run's results are taken over where nothing has changed since (None: where $MLRUN_REUSE says so,
+    as inside of `mlrun run --reuse`). With ``synchronous``, returns when the run has ended; RunFailedError is raised
+    where it did not succeed. Raises another MlrunError, and leaves no run behind, where the project, a value or the
+    source is wrong; UsageError for an argument of the wrong type.
     ``tracking_uri`` is a team's MLflow server, where the run appears too (MLFLOW_TRACKING_URI where left out).
     """
     from runner.publishing.destination import destination
 
-    given = tuple(pair for name, value in (parameters or {}).items() for pair in _texts(name, value))
-    where = destination(tracking_uri, experiment_name, experiment_id)
-    chosen = choose(on, backend, backend_config)
+    where = destination(
+        arguments.text_or_none("tracking_uri", tracking_uri),
+        arguments.text_or_none("experiment_name", experiment_name),
+        arguments.text_or_none("experiment_id", experiment_id),
+    )
+    chosen = _chosen(on, backend, backend_config)
+    uri = arguments.path("uri", uri)
     ask = Ask(
-        uri=os.fspath(uri),
-        entry_point=entry_point,
-        values=Values(given, {}),
-        version=version,
-        env_manager=env_manager,
+        uri=uri,
+        entry_point=arguments.text("entry_point", entry_point),
+        values=Values(arguments.parameters(parameters), {}),
+        version=arguments.text_or_none("version", version),
+        env_manager=arguments.text_or_none("env_manager", env_manager),
         backend=chosen.backend,
         backend_config=chosen.config,
         fetch=fetch,
         isolated=isolated,
         labels=Labels(
-            name=run_name,
-            why=why,
-            tags=dict(tags or {}),
+            name=arguments.run_name(run_name),
+            why=arguments.text("why", why),
+            tags=arguments.texts("tags", tags),
             experiment=where.experiment,
             experiment_id=where.experiment_id,
             tracking_uri=where.tracking_uri,
         ),
-        storage_dir=None if storage_dir is None else Path(storage_dir),
+        storage_dir=None if storage_dir is None else Path(arguments.path("storage_dir", storage_dir)),
         reuse=bool(os.environ.get("MLRUN_REUSE")) if reuse is None else reuse,
-        argv=("runner.run", os.fspath(uri)),
-        container=Containing(_arguments(docker_args or {}), build_image),
+        argv=("runner.run", uri),
+        container=Containing(_flags(docker_args), build_image),
     )
     store = Store.open()
     return _submitted(start(ask, store, _ignore, foreground=False), store, synchronous)
 
 
-def _arguments(given: Mapping[str, str | bool]) -> tuple[str, ...]:
+def _chosen(on: object, backend: object, config: object) -> Choice:
+    names = arguments.text_or_none("on", on), arguments.text_or_none("backend", backend)
+    return choose(*names, arguments.backend_config(config))
+
+
+def _flags(given: Mapping[str, str | bool] | None) -> tuple[str, ...]:
     """Return arguments for a container engine as `-A` has them: True is a flag, and False none."""
-    return tuple(name if value is True else f"{name}={value}" for name, value in given.items() if value is not False)
+    values = arguments.texts("docker_args", given)
+    return tuple(
+        name if value is True else f"{name}={values[name]}"
+        for name, value in (given or {}).items()
+        if value is not False
+    )
 
 
 def rerun(  # noqa: PLR0913 - what `run` takes, as far as it can differ
@@ -144,25 +160,24 @@ def rerun(  # noqa: PLR0913 - what `run` takes, as far as it can differ
     *,
     allow_changed_inputs: bool = False,
     backend: str | None = None,
-    backend_config: Mapping[str, object] | None = None,
+    backend_config: Mapping[str, object] | str | os.PathLike[str] | None = None,
     on: str | None = None,
     synchronous: bool = True,
-    run_name: str = "",
+    run_name: str | None = None,
     why: str = "",
 ) -> SubmittedRun:
     """Run a past run again from its record; `SubmittedRun.verdict` says whether the result is the same.
 
     Raises RunNotFoundError for an unknown id, ProjectError where inputs are not what they were.
     """
-    overrides = tuple(pair for name, value in (parameters or {}).items() for pair in _texts(name, value))
-    chosen = choose(on, backend, backend_config)
+    chosen = _chosen(on, backend, backend_config)
     ask = AskAgain(
-        overrides=overrides,
+        overrides=arguments.parameters(parameters),
         backend=chosen.backend,
         backend_config=chosen.config,
         allow_changed_inputs=allow_changed_inputs,
-        labels=Labels(name=run_name, why=why),
-        argv=("runner.rerun", run_id),
+        labels=Labels(name=arguments.run_name(run_name), why=arguments.text("why", why)),
+        argv=("runner.rerun", arguments.text("run_id", run_id)),
     )
     store = Store.open()
     return _submitted(start_again(store.find(run_id), ask, store, _ignore, foreground=False), store, synchronous)
@@ -173,7 +188,7 @@ def runs(
     project: str | None = None,
     entry_point: str | None = None,
     status: str | None = None,
-    parameters: Mapping[str, str] | None = None,
+    parameters: Mapping[str, ParameterValue] | None = None,
     tags: Mapping[str, str] | None = None,
     where: str | None = None,
     limit: int | None = None,
@@ -182,16 +197,17 @@ def runs(
     from runner.store.expression import parse
 
     wanted = Filter(
-        project=project,
-        entry_point=entry_point,
-        status=status,
-        params=dict(parameters or {}),
-        tags=dict(tags or {}),
-        where=None if where is None else parse(where),
+        project=arguments.text_or_none("project", project),
+        entry_point=arguments.text_or_none("entry_point", entry_point),
+        status=arguments.status(status),
+        params=arguments.texts("parameters", parameters),
+        tags=arguments.texts("tags", tags),
+        where=None if where is None else parse(arguments.text("where", where)),
     )
+    most = arguments.limit(limit)
     store = Store.open()
     refresh(store)
-    return store.index.query(wanted, limit=limit)
+    return store.index.query(wanted, limit=most)
 
 
 def _submitted(started: Started, store: Store, synchronous: bool) -> SubmittedRun:
@@ -200,12 +216,6 @@ def _submitted(started: Started, store: Store, synchronous: bool) -> SubmittedRu
         message = f"run {started.run.id} {submitted.get_status()}"
         raise RunFailedError(message, hint=f"`mlrun show {started.run.id}` and `mlrun logs {started.run.id}` say more")
     return submitted
-
-
-def _texts(name: str, value: ParameterValue) -> list[tuple[str, str]]:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [(name, str(item)) for item in value]
-    return [(name, str(value))]
 
 
 def _ignore(text: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import field
+from pathlib import Path
 from typing import Any
 
 from runner.backends import hosts
@@ -33,6 +35,20 @@ def choose(on: str | None, backend: str | None, config: Mapping[str, Any] | None
     if not host.is_here:
         return Choice("ssh", {**(config or {}), "host": on})
     return Choice(host.launcher if host.launcher != "direct" else HERE, {**(config or {}), "host": on})
+
+
+def read_config(text: str, name: str) -> dict[str, Any]:
+    """Return the JSON object that a text is, or the .json file that it names; ``name`` is what messages call it."""
+    try:
+        read = Path(text).read_text(encoding="utf-8") if text.endswith(".json") else text
+        config = json.loads(read)
+    except (OSError, ValueError, RecursionError) as error:
+        message = f"{name} {text}: {error}"
+        raise UsageError(message, hint="give a JSON object, or the path of a .json file") from None
+    if not isinstance(config, dict):
+        message = f"{name} {text}: a JSON object is expected"
+        raise UsageError(message, hint="""write it as '{"name": "value"}'""")
+    return config
 
 
 def named(text: str) -> Host:

@@ -14,6 +14,7 @@ from runner.cli.sub_runs import list_rows
 from runner.cli.table import table
 from runner.cli.when import ago, duration, moment
 from runner.errors import UsageError
+from runner.store.summary import STATUSES
 
 if TYPE_CHECKING:
     from runner.store.index import Filter, Summary
@@ -45,10 +46,6 @@ _PLAIN = (
     "sub_run_count",
     "sub_runs",
 )
-_STATUSES = (
-    *("planned", "submitted", "preparing", "running", "orphaned", "unreachable"),
-    *("succeeded", "failed", "killed", "lost", "damaged"),
-)
 _GROUPS = ("params", "metrics", "tags")
 _GOING = ("running", "orphaned")  # their duration is the time so far
 _MOST_NOTES = 10
@@ -57,9 +54,7 @@ _MOST_NOTES = 10
 @click.command("list", short_help="List runs, the newest first.")
 @click.option("--project", help="Only runs of this project.")
 @click.option("-e", "--entry-point", help="Only runs of this entry point.")
-@click.option(
-    "--status", type=click.Choice(_STATUSES), metavar="STATUS", help="Only runs that are running, failed, ..."
-)
+@click.option("--status", type=click.Choice(STATUSES), metavar="STATUS", help="Only runs that are running, failed, ...")
 @click.option(
     "-P",
     "--param",

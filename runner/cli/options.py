@@ -231,20 +231,9 @@ def _backend_config(ctx: click.Context, parameter: click.Parameter, text: str | 
     del ctx, parameter
     if text is None:
         return {}
-    import json
+    from runner.backends.choice import read_config
 
-    source = text
-    try:
-        if text.endswith(".json"):
-            text = Path(text).read_text(encoding="utf-8")
-        config = json.loads(text)
-    except (OSError, ValueError) as error:
-        message = f"--backend-config {source}: {error}"
-        raise UsageError(message, hint="give a JSON object, or the path of a .json file") from None
-    if not isinstance(config, dict):
-        message = f"--backend-config {source}: a JSON object is expected"
-        raise UsageError(message, hint="""write it as '{"name": "value"}'""")
-    return config
+    return read_config(text, "--backend-config")
 
 
 def _setter(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:

@@ -18,6 +18,10 @@ from runner.worker.state import PLANNED, PREPARING, RUNNING, SUBMITTED
 from runner.worker.values import dataclass
 
 DAMAGED = "damaged"  # its files cannot be read: it is listed, so that it can be looked at and removed
+STATUSES = (
+    *("planned", "submitted", "preparing", "running", "orphaned", "unreachable"),
+    *("succeeded", "failed", "killed", "lost", DAMAGED),
+)
 FileRow = tuple[str, str]  # sha256, path
 _SUB_RUNS = 10  # of a run that lists are told of
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from runner.errors import SourceError
+from runner.errors import MlrunError, SourceError
 from runner.sources import worktree
 from runner.sources.uri import Location, parse, strip_userinfo
 from runner.worker.facts import Gap, Submodule
@@ -60,8 +60,21 @@ def fetch(
         return
     from runner.sources import trees
 
-    with trees.temporary(cache) as scratch:
+    with trees.temporary(cache) as scratch, _called(scratch / "tree", location.display):
         yield _made(location, version, cache, scratch, say)
+
+
+@contextlib.contextmanager
+def _called(tree: Path, display: str) -> Iterator[None]:
+    """Have errors name what the user gave, and not the temporary tree that was made of it."""
+    try:
+        yield
+    except MlrunError as error:
+        for each in (error, *getattr(error, "others", ())):
+            for name in (str(tree), os.path.realpath(tree)):
+                each.message, each.hint = (text.replace(name, display) for text in (each.message, each.hint))
+            each.args = (each.message,)
+        raise
 
 
 def _in_place(location: Location) -> Source:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,13 +170,16 @@ def test_what_comes_before_a_run_is_made_ends_us(number: int, end: type[BaseExce
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_a_run_outlives_its_command_line(mlrun: Mlrun, project: Project, number: int):
-    project.write("MLproject", "entry_points:\n  main: {command: 'echo ready; sleep 1; echo done'}\n")
+    project.write(
+        "MLproject", "entry_points:\n  main: {command: 'echo ready; until [ -e go ]; do sleep 0.1; done; echo done'}\n"
+    )
     process = mlrun.popen("run", project.path, "--env-manager", "local")
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(number)
     process.communicate(timeout=30)
     assert mlrun("list", "--json").ok().json["runs"][0]["status"] == "running"
+    project.write("go", "")
     assert mlrun("wait", "latest").code == 0
     assert mlrun("logs", "latest").out == "ready\ndone\n"
     assert mlrun.show()["run"]["status"] == "succeeded"
@@ -301,6 +305,18 @@ def test_a_git_uri_with_a_tag_and_a_subdirectory(mlrun: Mlrun, project: Project)
     assert mlrun("run", project.path / "sub", "-v", "v1", "--env-manager", "local").ok().out == "one\n"
     assert project.git("rev-parse", "HEAD") == head
     assert project.git("symbolic-ref", "HEAD") == "refs/heads/main"
+
+
+def test_errors_about_a_fetched_project_name_what_was_given(mlrun: Mlrun, project: Project, tmp_path: Path):
+    project.write("sub/MLproject", "entry_points:\n  main: {command: [], inputs: [gone.csv]}\n  ok: {command: ls}\n")
+    project.commit()
+    archive = shutil.make_archive(str(tmp_path / "model"), "zip", project.path / "sub")
+    for words, shown in (([f"{project.path}#sub", "-v", "main"], project.path / "sub"), ([archive], archive)):
+        for entry in ("main", "nowhere"):
+            said = mlrun("run", *words, "-e", entry)
+            assert said.code == 125
+            assert f"{shown}/MLproject" in said.err
+            assert os.environ["MLRUN_CACHE"] not in said.err
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ from runner.cli.when import as_of, size
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runner.backends.choice import Choice
 
 
@@ -103,7 +105,7 @@ def run(session: Session, /, **options: Any) -> None:
         backend = warmed(chosen.backend, foreground=not options["detach"], config=chosen.config)
     from runner.flow.prepare import prepare
 
-    ask = _ask(options, chosen)
+    ask = _ask(options, chosen, lambda text: session.say(f"warning: {text}"))
     store = session.store
     if options["dry_run"]:
         with prepare(ask, store, session.say) as prepared:
@@ -130,11 +132,11 @@ def refuse_what_is_to_come(options: dict[str, Any]) -> None:
         raise UsageError(message, hint="give one of them")
 
 
-def _ask(options: dict[str, Any], chosen: Choice) -> Any:
+def _ask(options: dict[str, Any], chosen: Choice, warn: Callable[[str], None]) -> Any:
     from runner.flow.ask import Ask, Containing, Labels
     from runner.project.parameters import Values, read_params_file
 
-    values = read_params_file(options["params_file"]) if options["params_file"] else {}
+    values = read_params_file(options["params_file"], warn) if options["params_file"] else {}
     labels = Labels(
         name=_run_name(options["run_name"]),
         why=options["why"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from runner.errors import ProjectError, UsageError
 from runner.project import paths
 from runner.project.declarations import CHECKED, truth
-from runner.project.document import MAPPING, SEQUENCE, Node, parse, read_bytes, shown
+from runner.project.document import BOOLEAN, MAPPING, NULL, SEQUENCE, TEXT, Node, parse, read_bytes, shown
 from runner.project.model import Declaration, EntryPoint
 from runner.project.suggest import closest
 from runner.worker.spec import Input, Parameter
@@ -58,11 +58,11 @@ def parse_assignments(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def read_params_file(path: Path) -> Mapping[str, Any]:
+def read_params_file(path: Path, warn: Callable[[str], None] = lambda _: None) -> Mapping[str, Any]:
     """Return the values of a YAML or JSON file by name, in the file's order; null is as if absent. `-`: standard input.
 
-    ProjectError names file and line. YAML makes of a value what it makes of a default; the numbers of a `.json` file
-    stay as they are written.
+    ProjectError names file and line. YAML makes of a value what it makes of a default, and ``warn`` hears where that
+    is another value; the numbers of a `.json` file stay as they are written.
     """
     path = Path("/dev/stdin") if str(path) == "-" else path
     data = read_bytes(path, "a parameters' file", _PARAMS_FILE_CAP, pipes=True)
@@ -74,7 +74,24 @@ def read_params_file(path: Path) -> Mapping[str, Any]:
     if root.kind != MAPPING:
         message = f"{shown(path)}:{root.line}: a mapping from names to values is expected, not {root.described}"
         raise ProjectError(message, hint="write `alpha: 0.5`, one parameter a line")
+    for name, node in root.items.items():
+        for each in (node, *node.elements):
+            if is_mangled(each):
+                place = f"{shown(path)}:{each.line}: {name}"
+                warn(f"{place}: YAML reads {each.text} as {each.value}; quote it: '{each.text}'")
     return {name: _plain(node, name, path) for name, node in root.items.items() if node.value is not None}
+
+
+def is_mangled(node: Node) -> bool:
+    """Whether YAML made another value of a text without quotes: 8 of 010, True of yes, 750 of 12:30."""
+    if not node.plain or node.kind in (NULL, TEXT) or str(node.value) == node.text:
+        return False
+    if node.kind == BOOLEAN:
+        return node.text.lower() not in ("true", "false")
+    try:
+        return float(node.text) != float(node.value)
+    except (ValueError, TypeError, OverflowError):
+        return True
 
 
 def _plain(node: Node, name: str, path: Path) -> Any:

@@ -296,6 +296,22 @@ def test_a_params_file_may_be_yaml(tmp_path):
     assert values == {"alpha": 0.00001, "on": True, "xs": [1, "b"], "010": "text"}
 
 
+def test_what_yaml_makes_another_value_of_is_warned_of(tmp_path):
+    kept = "a: '010'\nb: 0.10\nc: 1_000\nd: true\ne: 2026-01-02\nf: 1e3\ng: null\nh: text\ni: 010x\n"
+    odd = "j: 010\nk: yes\nl: 12:30\nm: 2026-01-02T10:00:00Z\nn: [1, 0x1F, No]\n"
+    write(tmp_path, kept + odd, "p.yaml")
+    said: list[str] = []
+    read_params_file(tmp_path / "p.yaml", said.append)
+    assert [text.rpartition("/p.yaml:")[2] for text in said] == [
+        "10: j: YAML reads 010 as 8; quote it: '010'",
+        "11: k: YAML reads yes as True; quote it: 'yes'",
+        "12: l: YAML reads 12:30 as 750; quote it: '12:30'",
+        "13: m: YAML reads 2026-01-02T10:00:00Z as 2026-01-02 10:00:00+00:00; quote it: '2026-01-02T10:00:00Z'",
+        "14: n: YAML reads 0x1F as 31; quote it: '0x1F'",
+        "14: n: YAML reads No as False; quote it: 'No'",
+    ]
+
+
 def test_a_params_file_may_be_a_pipe():
     reading, writing = os.pipe()
     os.write(writing, b"{alpha: 0.5}")

@@ -14,7 +14,7 @@ _SIGNALLED = 128
 def exit_code(outcome: Outcome) -> int:
     """Return the exit code that stands for an outcome."""
     if outcome.status == "killed":
-        return _SIGNALLED + (outcome.signal or signal.SIGTERM)
+        return _SIGNALLED + (outcome.cancelled or outcome.signal or signal.SIGTERM)
     if outcome.reason == "timeout":
         return TIMEOUT
     if outcome.status == "lost" or outcome.reason in ("prepare", "submit", "node-fail"):

@@ -75,7 +75,8 @@ class Outcome:
     at: str
     reason: Optional[str] = None  # exit, timeout, out-of-memory, node-fail, prepare, submit
     exit_code: Optional[int] = None
-    signal: Optional[int] = None
+    signal: Optional[int] = None  # that ended it
+    cancelled: Optional[int] = None  # the signal that was asked for
     error: Optional[Failure] = None
     usage: Optional[Usage] = None
     logs: Mapping[str, Log] = field(default_factory=dict)  # stdout, stderr

@@ -54,7 +54,8 @@ def judge(ended: Ended, out_of_memory: bool) -> Outcome:
         at=now(),
         reason=reason,
         exit_code=ended.exit_code,
-        signal=ended.signal if ended.cancelled is None else ended.cancelled,
+        signal=ended.cancelled if ended.signal is None else ended.signal,
+        cancelled=ended.cancelled,
         error=error,
         usage=ended.usage,
         left_behind=ended.left_behind,
@@ -71,7 +72,8 @@ def killed_by_kernel(ended: Ended, before: memory.Kills, after: memory.Kills) ->
 
 def _verdict(ended: Ended, out_of_memory: bool) -> tuple[str, Optional[str], Optional[Failure]]:
     if ended.cancelled is not None:
-        return "killed", None, Failure(f"cancelled by {signal.Signals(ended.cancelled).name}")
+        end = "" if ended.signal in (None, ended.cancelled) else f", ended by {_name(ended.signal or 0)}"
+        return "killed", None, Failure(f"cancelled by {_name(ended.cancelled)}{end}")
     if ended.timed_out:
         return "failed", "timeout", Failure("the command ran out of its time", "raise `time` under `resources`")
     if out_of_memory:

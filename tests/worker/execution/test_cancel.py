@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from runner.backends.exit_codes import exit_code
 from runner.errors import BackendError
 from runner.worker.execution.cancel import cancel
 from runner.worker.facts import Cancellation, Claim, Start
@@ -41,7 +42,11 @@ def test_a_run_that_ignores_all_is_killed_where_that_is_asked(bench):
     assert not look(run).ended
     cancel(run, "KILL")
     until(lambda: look(run).ended, 3)
-    assert (run.read(Outcome).status, run.read(Outcome).signal) == ("killed", signal.SIGINT)
+    outcome = run.read(Outcome)
+    assert (outcome.status, outcome.signal, outcome.cancelled) == ("killed", signal.SIGKILL, signal.SIGINT)
+    assert outcome.error is not None
+    assert outcome.error.message == "cancelled by SIGINT, ended by SIGKILL"
+    assert exit_code(outcome) == 128 + signal.SIGINT
 
 
 def test_a_run_that_nobody_has_claimed_never_begins(bench):

@@ -187,7 +187,7 @@ def test_a_second_interrupt_kills_at_once(bench):
         worker.wait(0.5)
     os.kill(worker.pid, signal.SIGINT)
     assert worker.wait(3) == 0
-    assert (run.read(Outcome).status, run.read(Outcome).signal) == ("killed", signal.SIGINT)
+    assert (run.read(Outcome).status, run.read(Outcome).signal) == ("killed", signal.SIGKILL)
 
 
 def test_a_lost_terminal_leaves_the_run_running(bench):

@@ -10,7 +10,7 @@ from runner.errors import MlrunError, RunNotFoundError, UsageError
 from runner.records.lineage import Subject
 from runner.store.store import Store
 from runner.worker.execution.digests import Digests
-from runner.worker.execution.scan import scan
+from runner.worker.execution.scan import scan_whole
 from runner.worker.hashing import digest_of_directory
 
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
@@ -52,7 +52,7 @@ def _digest_of(path: Path, store: Store) -> str:
             status = Path(place).stat()
             digests.load(str(Path(place).parent), status.st_size)
             return digests.of(place, status)
-        files = scan(place).files
+        files = scan_whole(place).files
         digests.load(place, sum(status.st_size for status in files.values()))
         return digest_of_directory((name, digests.of(f"{place}/{name}", status)) for name, status in files.items())
     except OSError as error:

@@ -23,6 +23,7 @@ from runner.project.parameters import Resolved, resolve
 from runner.sources.fetch import Source, fetch
 from runner.sources.snapshot import SIZE_CAP, Captured, take
 from runner.store.store import Store
+from runner.worker.execution.declared import reach
 from runner.worker.execution.scan import bare, scan
 from runner.worker.facts import SourceFacts
 from runner.worker.globs import expand
@@ -93,7 +94,9 @@ def _bare(spec: RunSpec, source: Source, store: Store) -> tuple[str, ...]:
     """Return the directories of the project that no snapshot brings: empty ones, and those that git ignores."""
     prefix = f"{spec.snapshot.subdirectory}/" if spec.snapshot.subdirectory else ""
     paths = (os.fsdecode(entry.path) for entry in decode_manifest(store.objects.read(spec.snapshot.manifest)))
-    listing = scan(os.path.realpath(source.project), {os.path.realpath(path) for path in (store.root, store.cache)})
+    skip = {os.path.realpath(path) for path in (store.root, store.cache)}
+    root = os.path.realpath(source.project)
+    listing = reach(root, scan(root, skip), spec.written, skip)
     return bare(listing, [path[len(prefix) :] for path in paths if path.startswith(prefix)])
 
 

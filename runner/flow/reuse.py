@@ -19,7 +19,7 @@ from runner.worker.environment import discovery
 from runner.worker.environment.interpreters import Interpreters, same
 from runner.worker.execution.artifacts import LOGGED
 from runner.worker.execution.digests import Digests
-from runner.worker.execution.inputs import digest_of, hash_declared
+from runner.worker.execution.inputs import digest_of, hash_declared, state_of
 from runner.worker.execution.opened import inputs_of
 from runner.worker.execution.scan import scan
 from runner.worker.execution.workplace import Workplace
@@ -119,9 +119,6 @@ class _Now:
     def _digest(self, name: str) -> str | None:
         if self._named is None:
             places = self._prepared.launch.inputs
-            if any(_holds_links(place) for place in places.values()):
-                self._named = dict.fromkeys(places)  # a link's text says nothing of the bytes behind it
-                return None
             workplace = Workplace(self._project, self._project, fresh=False, entries=(), places=places)
             facts = [sight.fact for sight in hash_declared(self._spec.inputs, workplace, self._digests, _silent)]
             self._named = {each.name: digest_of(each, facts) for each in self._spec.inputs}
@@ -129,7 +126,7 @@ class _Now:
 
     def _is_same(self, fact: FileFact) -> bool:
         place = self._project / fact.path
-        status = place.stat() if fact.basis == "traced" else place.lstat()
+        status = state_of(str(place), place.lstat())
         return fact.sha256 is not None and self._digests.of(str(place), status) == fact.sha256
 
     def _is_more_there(self, inputs: Files, outputs: Files) -> bool:
@@ -171,11 +168,9 @@ def _is_doubtful(files: Files) -> bool:
 
 def _is_plain(item: FileFact) -> bool:
     """Whether an output is a file that lies where it should: what it is behind a link, or outside, is not known."""
+    if item.place is not None:
+        return False
     return not stat.S_ISLNK(item.mode) and not item.path.startswith("/") and ".." not in item.path.split("/")
-
-
-def _holds_links(place: str) -> bool:
-    return os.path.isdir(place) and any(stat.S_ISLNK(status.st_mode) for status in scan(place).files.values())  # noqa: PTH112
 
 
 def _silent(text: str) -> None:

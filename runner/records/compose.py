@@ -131,6 +131,7 @@ def _output(fact: FileFact) -> Output:
         stored=fact.stored,
         name=fact.name,
         mode=fact.mode,
+        place=None if fact.place is None else uri(fact.place),
     )
 
 

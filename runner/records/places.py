@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.worker.execution.scan import scan
+from runner.worker.execution.scan import scan_whole
 from runner.worker.facts import Placement, SourceFacts
 from runner.worker.hashing import sha256_of_file
 from runner.worker.results import FileFact
@@ -39,6 +39,6 @@ def _beside(place: str, pattern: str, path: str) -> Path | None:
 
 def lines_of(directory: Path) -> tuple[list[tuple[str, str]], bytes]:
     """Return the (path, sha256) pairs of a directory, and the text whose sha256 is its digest; OSError."""
-    pairs = [(path, sha256_of_file(directory / path)) for path in scan(str(directory)).files]
+    pairs = [(path, sha256_of_file(directory / path)) for path in scan_whole(str(directory)).files]
     text = "".join(sorted(f"{sha256}  {path}\n" for path, sha256 in pairs))
     return pairs, os.fsencode(text)

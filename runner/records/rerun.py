@@ -13,14 +13,14 @@ from runner.records.origin import origin_of
 from runner.records.restore import restore, restore_file
 from runner.store.home import cache as default_cache
 from runner.worker.execution.digests import Digests
-from runner.worker.execution.inputs import digest_of, hash_declared
+from runner.worker.execution.inputs import digest_of, hash_declared, state_of
 from runner.worker.execution.opened import inputs_of
 from runner.worker.execution.workplace import Workplace
 from runner.worker.facts import InstalledEnvironment, Placement, SourceFacts
 from runner.worker.files import Json
 from runner.worker.globs import matches
 from runner.worker.hashing import digest_of_directory
-from runner.worker.manifest import decode_manifest, inside
+from runner.worker.manifest import decode_manifest, followed, inside
 from runner.worker.objects import Objects
 from runner.worker.results import FileFact
 from runner.worker.rundir import RunDirectory
@@ -102,12 +102,12 @@ class _Search:
     def of(cls, past: RunDirectory, spec: RunSpec, cache: Path) -> _Search:
         source, placement, files = past.read(SourceFacts), _own_placement(past), inputs_of(past)
         root = source.root if placement is None or placement.root is None else placement.root
-        objects = Objects(past.path.parent.parent / "objects")
+        objects, subdirectory = Objects(past.path.parent.parent / "objects"), spec.snapshot.subdirectory
         return cls(
             spec=spec,
-            base=Path(root) / spec.snapshot.subdirectory if posixpath.isabs(root) else None,
+            base=Path(root) / subdirectory if posixpath.isabs(root) else None,
             places={} if placement is None else placement.inputs,
-            snapshot=inside(decode_manifest(objects.read(spec.snapshot.manifest)), spec.snapshot.subdirectory),
+            snapshot=inside(followed(decode_manifest(objects.read(spec.snapshot.manifest)), objects), subdirectory),
             objects=objects,
             restored=cache / "inputs",
             digests=Digests(cache),
@@ -159,7 +159,7 @@ class _Search:
         if self.foreign and fact.sha256 is not None and self.objects.has(fact.sha256):
             return InputCheck(fact.path, self._restored(fact, fact.sha256), True, False)
         try:
-            status = os.lstat(place)
+            status = state_of(place, os.lstat(place))
             found = self.digests.of(place, status) if fact.sha256 is not None else None
         except OSError:
             if fact.sha256 is not None and self.objects.has(fact.sha256):

@@ -40,6 +40,7 @@ class Output:
     stored: bool = False
     name: str | None = None  # the declared pattern
     mode: int = 0o644
+    place: str | None = None  # where it really lies, if it was written through a symlink: a URI
 
     def __post_init__(self) -> None:
         """Refuse an unknown basis."""

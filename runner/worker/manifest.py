@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -48,6 +48,28 @@ def inside(entries: Iterable[Entry], subdirectory: str) -> dict[str, str]:
     prefix = f"{subdirectory}/" if subdirectory else ""
     paths = ((os.fsdecode(entry.path), entry.sha256) for entry in entries)
     return {path[len(prefix) :]: sha256 for path, sha256 in paths if path.startswith(prefix)}
+
+
+def followed(entries: Iterable[Entry], objects: Objects) -> tuple[Entry, ...]:
+    """Return what opening a snapshot's paths gives: a link is what it leads to, and nothing where that is outside."""
+    entries = tuple(entries)
+    files = {entry.path: entry for entry in entries if entry.mode != SYMLINK}
+    goals = {
+        entry.path: os.path.normpath(os.path.join(os.path.dirname(entry.path), objects.read(entry.sha256)))
+        for entry in entries
+        if entry.mode == SYMLINK and objects.has(entry.sha256)
+    }
+    found = dict(files)
+    for path in goals:
+        goal = path
+        for _ in goals:  # from link to link, and never for ever
+            goal = goals.get(goal, goal)
+        if goal in files:
+            found[path] = replace(files[goal], path=path)
+        elif not path.startswith(goal + b"/"):
+            below = (entry for entry in files.values() if entry.path.startswith(goal + b"/"))
+            found.update({path + entry.path[len(goal) :]: entry for entry in below})
+    return tuple(replace(entry, path=path) for path, entry in sorted(found.items()))
 
 
 def changed(before: Iterable[Entry], after: Iterable[Entry]) -> dict[bytes, tuple[Optional[Entry], Optional[Entry]]]:

@@ -26,6 +26,7 @@ class FileFact:
     changed: bool = False  # while the run went on
     name: Optional[str] = None  # the Input or output pattern it answers to
     mode: int = 0o644
+    place: Optional[str] = None  # where an output really lies, if it was written through a symlink: absolute
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.worker.globs import expand, matches
+from runner.worker.globs import expand, matches, remainder
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,32 @@ def test_expand(tree: Path, pattern: str, expected: list[str]) -> None:
 
 def test_expand_everything(tree: Path) -> None:
     assert len(expand(tree, ".")) == len(expand(tree, "**")) == 8
+
+
+def test_expand_follows_links_where_asked_and_none_in_a_circle(tree: Path) -> None:
+    (tree / "out" / "up").symlink_to("..")
+    (tree / "other" / "round").symlink_to(tree / "other")
+    assert list(expand(tree, "l*", follow=True)) == ["link/a.csv", "link/deep/.hidden", "link/deep/c.csv"]
+    assert len(expand(tree, ".", follow=True)) == 7 + 3
+    (tree / "locked").symlink_to("nowhere")
+    assert "locked" in expand(tree, ".", follow=True)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "rest"),
+    [
+        ("out", "out", ""),
+        ("out", "out/a/b", ""),
+        ("out/a/b", "out", "a/b"),
+        ("*/a/b", "out", "a/b"),
+        ("out/*", "out/a", ""),
+        ("**/a", "out", None),
+        ("out/a", "other", None),
+        ("out/a", "out/b", None),
+    ],
+)
+def test_what_is_left_of_a_pattern_below_a_directory(pattern: str, path: str, rest: str | None) -> None:
+    assert remainder(pattern, path) == rest
 
 
 def test_expand_keeps_an_absolute_pattern_absolute(tree: Path) -> None:

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from runner.errors import FormatError, IntegrityError
 from runner.worker.hashing import sha256_of
-from runner.worker.manifest import EXECUTABLE, FILE, SYMLINK, Entry, decode_manifest, encode_manifest, materialise
+from runner.worker.manifest import (
+    EXECUTABLE,
+    FILE,
+    SYMLINK,
+    Entry,
+    decode_manifest,
+    encode_manifest,
+    followed,
+    materialise,
+)
 from runner.worker.objects import Objects
 
 _DIGEST = sha256_of(b"")
@@ -94,3 +103,21 @@ def test_bytes_that_are_missing_or_changed(objects: Objects, tmp_path: Path) -> 
     with pytest.raises(IntegrityError, match="was changed"):
         materialise((Entry(b"a", FILE, sha256),), objects, tmp_path / "one")
     assert list((tmp_path / "one").iterdir()) == []
+
+
+def test_links_are_what_they_lead_to_inside_of_the_snapshot(tmp_path: Path) -> None:
+    objects = Objects(tmp_path / "objects")
+    made = {b"a/x": (FILE, b"x"), b"a/y": (EXECUTABLE, b"y")}
+    goals = {
+        b"l": b"a/x",
+        b"chain": b"l",
+        b"d/dir": b"../a",
+        b"d/round": b"round",
+        b"a/up": b"..",
+        b"away": b"/etc/passwd",
+    }
+    entries = [Entry(path, mode, objects.add(data)) for path, (mode, data) in made.items()]
+    entries += [Entry(path, SYMLINK, objects.add(goal)) for path, goal in goals.items()]
+    found = {entry.path: (entry.mode, objects.read(entry.sha256)) for entry in followed(entries, objects)}
+    x, y = made[b"a/x"], made[b"a/y"]
+    assert found == {**made, b"l": x, b"chain": x, b"d/dir/x": x, b"d/dir/y": y}

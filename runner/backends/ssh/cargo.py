@@ -143,9 +143,9 @@ class Cargo:
         clean = os.path.normpath(each.path)
         base = place.removesuffix(each.path).rstrip("/") if place.endswith(f"/{each.path}") else ""
         if base:
-            files = [(name, os.path.join(base, name)) for name in expand(Path(base), each.path)]
+            files = [(name, os.path.join(base, name)) for name in _files(base, each.path)]
         elif os.path.isdir(place):
-            files = [(f"{clean}/{name}", os.path.join(place, name)) for name in expand(Path(place), ".")]
+            files = [(f"{clean}/{name}", os.path.join(place, name)) for name in _files(place, ".")]
         else:
             files = [(clean, place)]
         return Parcel(each.name, each.path, tuple(self._brought(*file) for file in files if not _leads_away(file[1])))
@@ -153,7 +153,7 @@ class Cargo:
     def _absolute(self, each: Input, place: str) -> Parcel:
         name = os.path.basename(os.path.normpath(place))
         if os.path.isdir(place):
-            inside = [(f"{name}/{path}", os.path.join(place, path)) for path in expand(Path(place), ".")]
+            inside = [(f"{name}/{path}", os.path.join(place, path)) for path in _files(place, ".")]
             files = tuple(self._brought(*file) for file in inside if not _leads_away(file[1]))
             return Parcel(each.name, name, files)
         return Parcel(each.name, name, (self._brought(name, place),))
@@ -206,6 +206,14 @@ def _baggage(launch: Launch) -> Mapping[str, Mapping[str, str]] | None:
     return {"secrets": dict(launch.secrets), "installer": dict(launch.installer)}
 
 
+def _files(root: str, pattern: str) -> tuple[str, ...]:
+    try:
+        return expand(Path(root), pattern, follow=True)
+    except OSError as error:
+        message = f"the directory {error.filename} cannot be read: {error.strerror}"
+        raise BackendError(message, hint="inputs are sent to the host before the run begins") from error
+
+
 def _leads_away(path: str) -> bool:
-    """Whether a path is a symlink to a directory, or to nowhere: what lies behind is not brought."""
+    """Whether a path is a symlink to nowhere: it has no bytes that could be brought."""
     return os.path.islink(path) and not os.path.isfile(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import stat
@@ -13,7 +14,7 @@ from typing import Optional
 from runner.errors import IntegrityError, MlrunError
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.progress import Say
-from runner.worker.execution.scan import Listing, scan
+from runner.worker.execution.scan import Listing, scan_whole
 from runner.worker.execution.workplace import Workplace
 from runner.worker.facts import Gap
 from runner.worker.globs import expand, matches
@@ -32,7 +33,8 @@ class Sight:
     """A file that was hashed, and the state it was in."""
 
     fact: FileFact
-    states: tuple[tuple[str, Key], ...]  # absolute path, state; several for a directory
+    states: tuple[tuple[str, Key], ...]  # absolute path, state of what lies there; several for a directory
+    gaps: tuple[Gap, ...] = ()
 
 
 def hash_declared(inputs: Sequence[Input], workplace: Workplace, digests: Digests, say: Say) -> tuple[Sight, ...]:
@@ -76,7 +78,10 @@ def observe(
     seen = sorted(
         path
         for path in listing.files
-        if path not in source and path not in named and not any(matches(pattern, path) for pattern in outputs)
+        if path not in source
+        and path not in named
+        and path not in listing.followed
+        and not any(matches(pattern, path) for pattern in outputs)
     )
     gaps = list_gaps("inputs", listing)
     if len(seen) > MOST_FILES:
@@ -112,11 +117,12 @@ def changed_since(sights: Iterable[Sight]) -> tuple[str, ...]:
 def _hash_observed(
     paths: Sequence[str], files: Mapping[str, os.stat_result], root: str, digests: Digests
 ) -> tuple[tuple[FileFact, ...], tuple[Gap, ...]]:
-    chosen = within_budget(paths, files)
-    digests.load(root, sum(files[path].st_size for path in chosen))
+    states = {path: state_of(f"{root}/{path}", files[path]) for path in paths}
+    chosen = within_budget(paths, states)
+    digests.load(root, sum(states[path].st_size for path in chosen))
     facts, unreadable = [], []
     for path in paths:
-        status, sha256 = files[path], None
+        status, sha256 = states[path], None
         if path in chosen:
             try:
                 sha256 = digests.of(f"{root}/{path}", status)
@@ -129,8 +135,16 @@ def _hash_observed(
         gaps.append(
             Gap("inputs", f"{beyond:,} observed files are not hashed: together they exceed {MOST_BYTES:,} bytes")
         )
-    gaps += [_link_gap(path) for path in paths if _leads_away(f"{root}/{path}", files[path])]
+    gaps += [_link_gap(path) for path in paths if _leads_away(f"{root}/{path}", states[path])]
     return tuple(facts), tuple(gaps)
+
+
+def state_of(place: str, status: os.stat_result) -> os.stat_result:
+    """Return the state of what is read where a file is opened: behind a link to a file, that file's."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISLNK(status.st_mode) and stat.S_ISREG((behind := os.stat(place)).st_mode):
+            return behind
+    return status
 
 
 def mode_of(status: os.stat_result) -> int:
@@ -156,7 +170,7 @@ def _hash_input(each: Input, workplace: Workplace, digests: Digests, say: Say) -
         return [_hash_file(blank, place, digests, say)]
     if each.parameter is None:
         base = Path("/") if posixpath.isabs(each.path) else workplace.project
-        names = expand(base, each.path)
+        names = _expand(base, each.path)
         if names:
             return [_hash_file(replace(blank, path=name), str(base / name), digests, say) for name in names]
     what = (
@@ -164,6 +178,14 @@ def _hash_input(each: Input, workplace: Workplace, digests: Digests, say: Say) -
     )
     message = f"{what} is not there: {place}"
     raise MlrunError(message, hint="inputs have to be there before the run begins; correct the path, or bring them")
+
+
+def _expand(base: Path, pattern: str) -> tuple[str, ...]:
+    try:
+        return expand(base, pattern, follow=True)
+    except OSError as error:
+        message = f"the directory {error.filename} cannot be read: {error.strerror}"
+        raise MlrunError(message, hint=f"the declared input {pattern} may have files in it") from None
 
 
 def _hash_file(blank: FileFact, path: str, digests: Digests, say: Say) -> Sight:
@@ -177,26 +199,28 @@ def _hash_file(blank: FileFact, path: str, digests: Digests, say: Say) -> Sight:
         message = f"the input {path} cannot be read: {error.strerror}"
         raise MlrunError(message, hint="inputs are hashed before the run begins, so they have to be readable") from None
     fact = replace(blank, size=status.st_size, sha256=sha256, mode=mode_of(status))
-    return Sight(fact, ((os.path.realpath(path), stat_key(status)),))
+    return Sight(fact, ((path, stat_key(status)),))
 
 
 def _hash_directory(blank: FileFact, root: str, digests: Digests, say: Say) -> Sight:
-    listing = scan(root)
-    size = sum(status.st_size for status in listing.files.values())
-    digests.load(root, size)
-    if size > _LARGE:
-        say(f"hashing {os.path.basename(root)} ({len(listing.files):,} files, {size / 1e9:.1f} GB)")
     try:
-        pairs = [(path, digests.of(f"{root}/{path}", status)) for path, status in listing.files.items()]
+        files = (listing := scan_whole(root)).files
+        size = sum(status.st_size for status in files.values())
+        digests.load(root, size)
+        if size > _LARGE:
+            say(f"hashing {os.path.basename(root)} ({len(files):,} files, {size / 1e9:.1f} GB)")
+        pairs = [(path, digests.of(f"{root}/{path}", status)) for path, status in files.items()]
     except OSError as error:
         message = f"the input {error.filename} cannot be read: {error.strerror}"
         raise MlrunError(message, hint="inputs are hashed before the run begins, so they have to be readable") from None
     fact = replace(blank, size=size, sha256=digest_of_directory(pairs), mode=0o755)
-    return Sight(fact, tuple((f"{root}/{path}", stat_key(status)) for path, status in listing.files.items()))
+    states = tuple((f"{root}/{path}", stat_key(status)) for path, status in files.items())
+    gaps = (Gap("inputs", f"{blank.path}/{path} is not part of the input {blank.path}") for path in listing.skipped)
+    return Sight(fact, states, tuple(gaps))
 
 
 def _state(path: str) -> Optional[Key]:
     try:
-        return stat_key(os.stat(path, follow_symlinks=False))
+        return stat_key(os.stat(path))
     except OSError:
         return None

@@ -67,14 +67,21 @@ class Written:
 
 def seal(root: str, before: Before, after: Listing, policy: Policy, objects: Objects, digests: Digests) -> Written:
     """Hash and store what a run wrote. What is sealed is read anew: no cache vouches for it."""
-    changed = sorted(path for path, status in after.files.items() if _is_new(before.listing.files.get(path), status))
+    old, new = before.listing.written, after.written
+    changed = sorted(path for path, status in new.items() if _is_new(old.get(path), status))
     declared = [path for path in changed if policy.pattern(path) is not None]
     observed = [path for path in changed if policy.pattern(path) is None]
-    chosen = within_budget(observed[:MOST_FILES], after.files) | set(declared)
+    chosen = within_budget(observed[:MOST_FILES], new) | set(declared)
     sealer = _Sealer(root, before, policy, objects, digests)
-    facts = [sealer.seal(path, after.files[path], path in chosen) for path in [*declared, *observed[:MOST_FILES]]]
+    facts = [sealer.seal(path, new[path], path in chosen) for path in [*declared, *observed[:MOST_FILES]]]
+    facts = [fact and replace(fact, place=after.places.get(fact.path)) for fact in facts]
     files = tuple(sorted((fact for fact in facts if fact is not None), key=lambda fact: fact.path))
-    gaps = (*list_gaps("outputs", after), *_beyond(observed, chosen), *_unwritten(policy, declared, after))
+    gaps = (
+        *list_gaps("outputs", after),
+        *(Gap("outputs", reason) for reason in after.left),
+        *_beyond(observed, chosen),
+        *_unwritten(policy, declared, after),
+    )
     needed = [fact for fact in files if fact.basis != "observed" or policy.keeps_all]
     kept = all(fact.stored for fact in needed) and not (policy.keeps_all and (gaps or not after.complete))
     ambiguous = () if policy.fresh else _ambiguous(before, after, files)
@@ -92,7 +99,8 @@ class _Sealer:
     def seal(self, path: str, status: os.stat_result, read: bool) -> Optional[FileFact]:
         """Return the fact of a file; None where it was touched and not written."""
         pattern = self._policy.pattern(path)
-        previous = self._before.source.get(path) or self._before.known.get(path)
+        known = self._before.known.get(path)
+        previous = known if path in self._before.listing.followed else self._before.source.get(path) or known
         blank = FileFact(
             path,
             status.st_size,
@@ -114,7 +122,7 @@ class _Sealer:
 
     def _is_written(self, path: str, status: os.stat_result) -> bool:
         """Whether a file with its old bytes was written: not if it is source, or if only its links changed."""
-        old = self._before.listing.files.get(path)
+        old = self._before.listing.written.get(path)
         return path not in self._before.source and (old is None or old.st_mtime_ns != status.st_mtime_ns)
 
     def _sealed(self, blank: FileFact, status: os.stat_result) -> FileFact:
@@ -158,7 +166,7 @@ def _beyond(observed: Sequence[str], chosen: set[str]) -> list[Gap]:
 def _untouched(policy: Policy, declared: Collection[str], after: Listing) -> list[Gap]:
     """Say how many files stand among those a run wrote that it did not write: they may belong to its result."""
     written = {pattern for pattern in policy.declared if any(matches(pattern, path) for path in declared)}
-    stale = [path for path in after.files if path not in declared and any(matches(each, path) for each in written)]
+    stale = [path for path in after.written if path not in declared and any(matches(each, path) for each in written)]
     if not stale:
         return []
     more = f" and {len(stale) - 1} more" if len(stale) > 1 else ""
@@ -170,7 +178,7 @@ def _unwritten(policy: Policy, declared: Sequence[str], after: Listing) -> list[
     for pattern in (*policy.declared, *policy.metrics):
         if any(matches(pattern, path) for path in declared):
             continue
-        there = any(matches(pattern, path) for path in after.files)
+        there = any(matches(pattern, path) for path in after.written)
         what = "was there before, and this run did not write it" if there else "was not written"
         field, kind = ("outputs", "output") if pattern in policy.declared else ("metrics", "file of metrics")
         gaps.append(Gap(field, f"the declared {kind} {pattern} {what}"))

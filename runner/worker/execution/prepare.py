@@ -14,6 +14,7 @@ from runner.worker.clock import seconds
 from runner.worker.command import render, shell_argv
 from runner.worker.environment.waiting import await_turn
 from runner.worker.execution import baggage, neighbours, opened, surroundings
+from runner.worker.execution.declared import reach
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import Sight, hash_declared, observe
 from runner.worker.execution.outputs import Before
@@ -105,8 +106,9 @@ def get_ready(job: Job, workplace: Workplace, installed: InstalledEnvironment, s
     sights = hash_declared(job.spec.inputs, workplace, digests, job.say)
     before, observed = _look(job, workplace, sights, digests)
     facts = (*(sight.fact for sight in sights), *observed.files)
+    unseen = (gap for sight in sights for gap in sight.gaps)
     job.run.write_files(
-        job.run.inputs, Files(facts, observed.gaps, before.ambiguous, bare(before.listing, before.source))
+        job.run.inputs, Files(facts, (*unseen, *observed.gaps), before.ambiguous, bare(before.listing, before.source))
     )
     if not workplace.fresh:
         neighbours.enter(job.cache, workplace.project, job.run)
@@ -154,16 +156,20 @@ def _look(job: Job, workplace: Workplace, sights: tuple[Sight, ...], digests: Di
         observed = observe(Listing(brought), source, str(workplace.project), (job.spec.written, named), digests)
         return Before(listing, source, _digests_of((*facts, *observed.files))), observed
     observed = observe(listing, source, str(workplace.project), (job.spec.written, named), digests)
-    stale = [path for path in listing.files if path not in source and any(matches(p, path) for p in job.spec.written)]
-    known = digests.all_known(str(workplace.project), {path: listing.files[path] for path in stale})
+    stale = [path for path in listing.written if path not in source and any(matches(p, path) for p in job.spec.written)]
+    known = digests.all_known(str(workplace.project), {path: listing.written[path] for path in stale})
     known.update(_digests_of((*facts, *observed.files)))
     return Before(listing, source, known, _edited(job, workplace, listing, source, digests)), observed
 
 
 def look(job: Job, workplace: Workplace) -> Listing:
     """Return what the run's directory holds now: the project's, or all of a fresh one; relative to the project."""
-    if not workplace.fresh:
-        return scan(os.path.realpath(workplace.project), job.skip)
+    project = os.path.realpath(workplace.project)
+    listing = _scan_fresh(workplace) if workplace.fresh else scan(project, job.skip)
+    return reach(project, listing, job.spec.written, job.skip)
+
+
+def _scan_fresh(workplace: Workplace) -> Listing:
     listing = scan(str(workplace.root))
     if workplace.project == workplace.root:
         return listing
@@ -172,6 +178,7 @@ def look(job: Job, workplace: Workplace) -> Listing:
         listing,
         files={posixpath.relpath(path, inside): file for path, file in listing.files.items()},
         directories=tuple(path[len(inside) + 1 :] for path in listing.directories if path.startswith(f"{inside}/")),
+        skipped=tuple(posixpath.relpath(path, inside) for path in listing.skipped),
     )
 
 

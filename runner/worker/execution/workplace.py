@@ -14,7 +14,7 @@ from typing import Optional
 from runner.errors import IntegrityError, MlrunError, SourceError
 from runner.worker.execution.progress import Say
 from runner.worker.facts import Placement, SourceFacts
-from runner.worker.globs import expand
+from runner.worker.globs import expand, leads_back
 from runner.worker.manifest import Entry, decode_manifest, materialise
 from runner.worker.objects import Objects, clone_or_copy
 from runner.worker.rundir import RunDirectory
@@ -134,7 +134,8 @@ def _make(directory: Path, root: Path) -> None:
 def _copies(path: str, origin: str, project: Path) -> Iterator[tuple[Path, Path]]:
     base = origin[: -len(path)] if origin.endswith(f"/{path}") else None
     if base is not None:
-        yield from ((Path(base) / name, project / name) for name in expand(Path(base), path))
+        names = expand(Path(base), path, follow=not os.path.isdir(origin))
+        yield from ((Path(base) / name, project / name) for name in names)
     elif os.path.isdir(origin):
         yield from ((Path(origin) / name, project / path / name) for name in expand(Path(origin), "."))
     elif os.path.lexists(origin):
@@ -142,9 +143,13 @@ def _copies(path: str, origin: str, project: Path) -> Iterator[tuple[Path, Path]
 
 
 def _copy(source: Path, target: Path, say: Say) -> None:
+    if not os.path.exists(source):  # a link to nowhere, or in a circle
+        os.symlink(os.readlink(source), target)
+        return
     status = os.stat(source)
     if stat.S_ISDIR(status.st_mode):  # a symlink to a directory: what lies behind it may be all the world's data
-        os.symlink(os.path.realpath(source), target)
+        back = leads_back(str(source), "/")
+        os.symlink(os.readlink(source) if back else os.path.realpath(source), target)
         return
     if status.st_size > _LARGE:
         say(f"copying {source.name} ({status.st_size / 1e9:.1f} GB)")

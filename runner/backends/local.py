@@ -22,9 +22,10 @@ from runner.worker.execution.baggage import Baggage
 from runner.worker.execution.kin import WORKER
 from runner.worker.facts import Claim, Placement
 from runner.worker.files import canonical, pretty, write_once
+from runner.worker.look import look
 from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import UNREACHABLE, State, look
+from runner.worker.state import UNREACHABLE, State
 
 if TYPE_CHECKING:
     from runner.backends.host import Host

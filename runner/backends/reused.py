@@ -11,11 +11,12 @@ from runner.backends.backend import Launch, Sink, Ticket
 from runner.backends.exit_codes import exit_code
 from runner.worker.clock import now
 from runner.worker.facts import Claim, InstalledEnvironment
+from runner.worker.look import look
 from runner.worker.objects import clone_or_copy
 from runner.worker.processes import myself
 from runner.worker.results import REUSED, Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import State, look
+from runner.worker.state import State
 
 if TYPE_CHECKING:
     from runner.store.store import Store

@@ -14,9 +14,10 @@ from runner.backends.backend import Sink
 from runner.worker.execution.progress import texts
 from runner.worker.facts import Claim, Launching
 from runner.worker.files import read_block
+from runner.worker.look import look
 from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import SUBMITTED, UNREACHABLE, State, abandon, look
+from runner.worker.state import SUBMITTED, UNREACHABLE, State, abandon
 from runner.worker.tools import reap
 
 _BLOCK = 1 << 20

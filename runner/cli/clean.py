@@ -76,7 +76,9 @@ def gc(session: Session, dry_run: bool) -> None:
     Example:
       mlrun gc --dry-run
     """
-    freed = session.store.collect_garbage(dry_run=dry_run)
+    from runner.store.garbage import collect
+
+    freed = collect(session.store, dry_run=dry_run)
     if session.json:
         session.emit(objects=freed.objects, bytes=freed.bytes, dry_run=dry_run)
     verb = "would free" if dry_run else "freed"

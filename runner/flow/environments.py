@@ -22,10 +22,10 @@ from runner.worker.environment.site import Site
 from runner.worker.environment.slot import Marker, Slot, Use
 from runner.worker.environment.upkeep import Shelved, remove, shelved
 from runner.worker.facts import InstalledEnvironment, Placement
+from runner.worker.look import look
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec, Snapshot
-from runner.worker.state import look
 from runner.worker.values import dataclass
 
 

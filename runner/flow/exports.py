@@ -23,11 +23,11 @@ from runner.store.settings import Identity
 from runner.store.store import Store
 from runner.worker.files import Json, canonical, pretty
 from runner.worker.hashing import sha256_of_file
+from runner.worker.look import look
 from runner.worker.manifest import decode_manifest, materialise
 from runner.worker.objects import clone_or_copy
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
-from runner.worker.state import look
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip
 

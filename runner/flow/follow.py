@@ -15,9 +15,10 @@ from runner.store import settings
 from runner.store.store import Store
 from runner.worker.facts import Request
 from runner.worker.files import Json
+from runner.worker.look import look
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import State, look
+from runner.worker.state import State
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:

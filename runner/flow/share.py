@@ -26,10 +26,10 @@ from runner.worker.clock import now
 from runner.worker.facts import InstalledEnvironment, SourceFacts
 from runner.worker.files import write_once
 from runner.worker.hashing import sha256_of
+from runner.worker.look import look
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
-from runner.worker.state import look
 from runner.worker.values import dataclass
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -9,8 +9,8 @@ from runner.records.finish import finish
 from runner.records.signing import Signature, find_key, sign
 from runner.store import settings
 from runner.store.store import Store
+from runner.worker.look import look
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import look
 
 
 def sign_run(run: RunDirectory, store: Store, key: str, directory: Path) -> Signature:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ProjectError
-from runner.project.paths import without_userinfo
+from runner.sources.uri import strip_userinfo
 from runner.worker.hashing import digest_of_directory, sha256_of, sha256_of_file
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure",
@@ -22,7 +22,7 @@ def download(name: str, url: str, downloads: Path) -> str:
     ProjectError in one line, without the password a URL may hold.
     """
     scheme = url.partition(":")[0].lower()
-    public = without_userinfo(url)
+    public = strip_userinfo(url)
     system, source = _open(name, url, scheme, public)
     downloads.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".fetching-", dir=downloads))
@@ -94,4 +94,4 @@ def _digest(target: Path) -> str:
 
 def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    return without_userinfo(text[:300])
+    return strip_userinfo(text[:300])

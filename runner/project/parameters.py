@@ -14,6 +14,7 @@ from runner.project.declarations import CHECKED, truth
 from runner.project.document import BOOLEAN, MAPPING, NULL, SEQUENCE, TEXT, Node, parse, read_bytes, shown
 from runner.project.model import Declaration, EntryPoint
 from runner.project.suggest import closest
+from runner.sources.uri import strip_userinfo
 from runner.worker.spec import Input, Parameter
 from runner.worker.values import dataclass
 
@@ -231,7 +232,7 @@ def _locate(
     place = paths.locate(parameter, caller, project, downloads, logged)
     given = parameter.given
     if isinstance(given, str):
-        given = paths.without_userinfo(given)
+        given = strip_userinfo(given)
     return place, replace(parameter, raw=place, given=given, input=parameter.name)
 
 

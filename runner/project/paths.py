@@ -60,13 +60,6 @@ def expect_uri(name: str, text: str) -> None:
         raise ProjectError(message, hint=f"write file:///..., https://... or s3://..., or declare {name} as `path`")
 
 
-def without_userinfo(text: str) -> str:
-    """Return a URL without the user and the password in it; any other text as it is."""
-    scheme, mark, rest = text.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else text
-
-
 def _split(text: str) -> tuple[str, str, str] | None:
     try:
         parts = urlsplit(text)

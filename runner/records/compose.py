@@ -17,10 +17,11 @@ from runner.records.scores import read_scores
 from runner.records.tracking import read_tracking
 from runner.store.store import Store
 from runner.worker.facts import Gap, Request
+from runner.worker.look import look
 from runner.worker.results import FileFact, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
-from runner.worker.state import State, look
+from runner.worker.state import State
 
 __all__ = ["clean_argv", "compose"]
 
@@ -159,7 +160,7 @@ def _result(facts: Evidence) -> Result:
 
 
 def _pinned(facts: Evidence) -> RunSpec:
-    return facts.spec if facts.installed is None else facts.spec.pinned(facts.installed)
+    return facts.spec if facts.installed is None else facts.installed.pin(facts.spec)
 
 
 def _tool(text: str) -> Tool:

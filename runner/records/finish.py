@@ -16,8 +16,9 @@ from runner.store.summary import read as summarise
 from runner.store.summary import row_of_record
 from runner.worker.codec import encode
 from runner.worker.files import Json
+from runner.worker.look import look
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import LOST, State, look
+from runner.worker.state import LOST, State
 
 
 def finish(run: RunDirectory, store: Store, state: State | None = None, *, brief: bool = False) -> Json:

@@ -48,7 +48,7 @@ def pinned_spec(past: RunDirectory) -> RunSpec:
     """
     spec, installed, files = past.read(RunSpec), past.find(InstalledEnvironment), inputs_of(past)
     if installed is not None:
-        spec = spec.pinned(installed)
+        spec = installed.pin(spec)
     if files is None:
         return spec
     pinned = [replace(each, sha256=_digest_then(each, files.files) or each.sha256) for each in spec.inputs]

@@ -15,10 +15,10 @@ from runner.records.seal import check_seal
 from runner.store.store import Store
 from runner.worker.files import read_json
 from runner.worker.hashing import sha256_of, sha256_of_file
+from runner.worker.look import look
 from runner.worker.objects import Objects
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
-from runner.worker.state import look
 from runner.worker.values import dataclass
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING
 
 from runner.errors import UsageError
+from runner.store.keys import GROUPS, key, number, value_key
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
     from runner.store.expression import Expression
 
-_LONG = 200  # bytes: of a longer value the index holds the digest, which is enough to find it
 _TEXTS = ("name", "project", "entry_point", "status")
 _AMOUNTS = ("created", "started", "ended", "duration")
-GROUPS = {"params": "param", "tags": "tag", "metrics": "metric"}
 SORTS = (*_AMOUNTS, *_TEXTS, *(f"{group}.NAME" for group in GROUPS))
 
 
@@ -33,26 +30,6 @@ class Filter:
     since: str | None = None  # a moment as records have it: made then or later
     until: str | None = None  # made before
     where: Expression | None = None
-
-
-def key(text: str) -> bytes:
-    """Return text as bytes: file names and arguments may hold what sqlite takes for no text."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def value_key(text: str) -> bytes:
-    """Return a label's value as it is looked for: of a long one the digest."""
-    value = key(text)
-    return value if len(value) <= _LONG else b"sha256:" + hashlib.sha256(value).hexdigest().encode()
-
-
-def number(value: float | str) -> float | None:
-    """Return the number that a label's value is; None where it is none."""
-    try:
-        found = None if isinstance(value, str) and "_" in value else float(value)
-    except ValueError:
-        return None
-    return None if found is None or math.isnan(found) else found
 
 
 def conditions(wanted: Filter, *, few: bool) -> tuple[list[str], list[object]]:

@@ -14,18 +14,15 @@ import time
 from collections.abc import Container, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner.errors import MlrunError, StoreError
 from runner.store import layout, locks
+from runner.store.store import Store
 from runner.worker.facts import Request
+from runner.worker.look import look
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import look
 from runner.worker.values import dataclass
-
-if TYPE_CHECKING:
-    from runner.store.store import Store
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _SNAPSHOT = re.compile(rb'"manifest": ?"([0-9a-f]{64})"')
@@ -52,7 +49,7 @@ class _Object:
     touched: float  # when it was last asked to be there, in s since the epoch
 
 
-def collect(store: Store, dry_run: bool) -> Freed:
+def collect(store: Store, dry_run: bool = False) -> Freed:
     """Remove what no run names; StoreError where runs are being started all the while."""
     named: set[str] = set()
     manifests: set[str] = set()

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner.errors import RunNotFoundError, StoreError
 from runner.store import layout, locks
@@ -22,9 +21,6 @@ from runner.worker.facts import Request, SourceFacts
 from runner.worker.objects import Objects
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
-
-if TYPE_CHECKING:
-    from runner.store.garbage import Freed
 
 __all__ = ["Store", "new_id", "short"]
 
@@ -121,7 +117,7 @@ class Store:
         return self.directory(self._only(text, self._candidates(text)))
 
     def remove(self, run: RunDirectory) -> None:
-        """Remove a run for good; its objects stay until `collect_garbage` finds that nobody names them."""
+        """Remove a run for good; its objects stay until `garbage.collect` finds that nobody names them."""
         gone = self.root / layout.ASIDE / f"gone-{run.id}"
         try:
             gone.parent.mkdir(mode=0o700, exist_ok=True)
@@ -139,12 +135,6 @@ class Store:
     def writing(self) -> AbstractContextManager[None]:
         """Hold the store while objects are added that no run names yet: garbage is not collected meanwhile."""
         return locks.shared(self.root)
-
-    def collect_garbage(self, dry_run: bool = False) -> Freed:
-        """Remove objects that no run names, and what broken-off work left behind; StoreError where it is in use."""
-        from runner.store.garbage import collect
-
-        return collect(self, dry_run)
 
     def _candidates(self, text: str) -> list[str]:
         named = self.index.ids_named(text)

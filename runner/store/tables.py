@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runner.store.filters import Filter, conditions, key, number, order, value_key
+from runner.store.filters import Filter, conditions, order
+from runner.store.keys import key, number, value_key
 from runner.store.summary import DAMAGED, Row, Summary
 from runner.worker.values import dataclass
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from runner.errors import UsageError
 from runner.store.expression import Comparison, Condition, Expression, Literal, Negation
-from runner.store.filters import GROUPS, key, value_key
+from runner.store.keys import GROUPS, key, value_key
 from runner.store.moments import moment
 
 Part = tuple[str, list[object]]  # SQL with its values

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Optional
 
-from runner.worker.spec import Interpreter
+from runner.worker.spec import Interpreter, RunSpec
 from runner.worker.values import dataclass
 
 VERSION = 1
@@ -215,6 +215,10 @@ class InstalledEnvironment:
     container: Optional[Container] = None
     gaps: tuple[Gap, ...] = ()
     version: int = VERSION
+
+    def pin(self, spec: RunSpec) -> RunSpec:
+        """Return a spec bound to the packages and the interpreter that were installed for it."""
+        return replace(spec, environment=replace(spec.environment, lock=self.lock, interpreter=self.interpreter))
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import field, replace
-from typing import TYPE_CHECKING, Optional, Union
+from dataclasses import field
+from typing import Optional, Union
 
 from runner.worker.codec import decode, encode
 from runner.worker.files import Json, canonical
 from runner.worker.values import dataclass
-
-if TYPE_CHECKING:
-    from runner.worker.facts import InstalledEnvironment
 
 SPEC_VERSION = 1
 
@@ -149,11 +146,6 @@ class RunSpec:
         environment = self.environment
         deciding = {"spec": self._deciding(), "lock": environment.lock, "interpreter": encode(environment.interpreter)}
         return hashlib.sha256(canonical(deciding)).hexdigest()
-
-    def pinned(self, installed: InstalledEnvironment) -> RunSpec:
-        """Return this spec bound to the packages and the interpreter that were installed for it."""
-        environment = replace(self.environment, lock=installed.lock, interpreter=installed.interpreter)
-        return replace(self, environment=environment)
 
     def to_json(self) -> Json:
         """Return the spec as JSON, which `schemas/run-spec.schema.json` describes."""

@@ -65,8 +65,8 @@ def _speak_into(path: Path) -> None:
 def _look(words: Sequence[str]) -> int:
     """Print one state a line, in the order asked: {"run", "state", "outcome", "remark"}."""
     from runner.worker.codec import encode
+    from runner.worker.look import look
     from runner.worker.rundir import RunDirectory
-    from runner.worker.state import look
 
     for word in words:
         state = look(RunDirectory(Path(word)))

@@ -14,9 +14,9 @@ from runner.backends.local import LocalBackend
 from runner.errors import BackendError
 from runner.testing.contract import Collected, Contract
 from runner.worker.facts import Claim, Start
+from runner.worker.look import look
 from runner.worker.processes import is_alive, myself
 from runner.worker.results import Outcome
-from runner.worker.state import look
 from tests.worker.runs import until
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import StoreError
 from runner.store import garbage, locks
-from runner.store.garbage import Freed
+from runner.store.garbage import Freed, collect
 from runner.store.store import Store
 from runner.worker.facts import InstalledEnvironment, SourceFacts
 from runner.worker.manifest import decode_manifest
@@ -44,7 +44,7 @@ def test_everything_that_a_run_names_stays(store):
     (store.cache / "locks/key.json").write_text(f'{{"lock": "{project_lock}"}}')
     before = objects(store)
     assert len(before) == 8
-    assert store.collect_garbage() == Freed(0, 0, 0)
+    assert collect(store) == Freed(0, 0, 0)
     assert objects(store) == before
 
 
@@ -58,9 +58,9 @@ def test_what_a_removed_run_alone_named_goes_and_what_others_share_stays(store):
     size = sum(store.objects.path(sha256).stat().st_size for sha256 in garbage_found)
     expected = Freed(len(garbage_found), size, 0)
     assert len(garbage_found) >= 2
-    assert store.collect_garbage(dry_run=True) == expected
+    assert collect(store, dry_run=True) == expected
     assert objects(store) > named
-    assert store.collect_garbage() == expected
+    assert collect(store) == expected
     assert objects(store) == named
 
 
@@ -69,7 +69,7 @@ def test_a_manifest_goes_before_what_it_names(store, monkeypatch):
         a_snapshot(store, {f"{number}.py": str(number).encode()})
     order = []
     monkeypatch.setattr("pathlib.Path.unlink", lambda path, missing_ok=False: order.append(path.read_bytes()))
-    store.collect_garbage()
+    collect(store)
     kinds = [data.startswith(b"100644 ") for data in order]
     assert kinds == [True] * 20 + [False] * 20
 
@@ -78,9 +78,9 @@ def test_garbage_is_not_collected_while_a_run_is_being_made(store):
     with store.writing(), store.writing():
         held = a_snapshot(store, {"new.py": b"new"})
         with pytest.raises(StoreError, match="runs are being started just now"):
-            store.collect_garbage()
+            collect(store)
     assert store.objects.has(held.manifest)
-    store.collect_garbage()
+    collect(store)
     assert not store.objects.has(held.manifest)
 
 
@@ -107,11 +107,11 @@ def test_objects_that_a_running_worker_may_have_added_are_spared(store):
     run = a_run(store)
     claim(run)
     young = store.objects.add(b"an output that no file names yet")
-    assert store.collect_garbage().objects == 1
+    assert collect(store).objects == 1
     assert not store.objects.has(old)
     assert store.objects.has(young)
     end(run)
-    assert store.collect_garbage().objects == 1
+    assert collect(store).objects == 1
     assert not store.objects.has(young)
 
 
@@ -121,7 +121,7 @@ def test_an_old_object_that_a_running_worker_stores_again_is_spared(store):
     os.utime(store.objects.path(sha256), (past, past))
     claim(a_run(store))
     store.objects.add(b"a result like an earlier one")
-    store.collect_garbage()
+    collect(store)
     assert store.objects.has(sha256)
 
 
@@ -131,13 +131,13 @@ def test_leftovers_of_broken_off_work_go_after_a_day(store):
     places[0].mkdir(parents=True)
     places[1].parent.mkdir(parents=True, exist_ok=True)
     places[1].write_bytes(b"half")
-    assert store.collect_garbage().leftovers == 0
+    assert collect(store).leftovers == 0
     past = time.time() - 90_000
     for place in places:
         os.utime(place, (past, past))
-    assert store.collect_garbage(dry_run=True).leftovers == 2
+    assert collect(store, dry_run=True).leftovers == 2
     assert all(place.exists() for place in places)
-    assert store.collect_garbage().leftovers == 2
+    assert collect(store).leftovers == 2
     assert not any(place.exists() for place in places)
 
 
@@ -145,7 +145,7 @@ def test_a_damaged_run_still_holds_what_its_files_name(store):
     run = end(a_run(store))
     manifest = run.read(RunSpec).snapshot.manifest
     (run.path / "spec.json").write_bytes((run.path / "spec.json").read_bytes()[:-40])
-    store.collect_garbage()
+    collect(store)
     assert store.objects.has(manifest)
 
 
@@ -157,7 +157,7 @@ def test_a_store_on_which_nothing_can_be_locked_is_written_and_not_collected(sto
     with store.writing():
         pass
     with pytest.raises(StoreError, match="has no locks"):
-        store.collect_garbage()
+        collect(store)
 
 
 def test_random_lives_of_runs_never_lose_an_object(store):
@@ -175,7 +175,7 @@ def test_random_lives_of_runs_never_lose_an_object(store):
         elif deed == "remove" and alive:
             store.remove(alive.pop(choose.randrange(len(alive))))
         else:
-            store.collect_garbage()
+            collect(store)
         for run in alive:
             manifest = run.read(RunSpec).snapshot.manifest
             for entry in decode_manifest(store.objects.read(manifest)):

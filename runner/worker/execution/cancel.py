@@ -13,10 +13,11 @@ from runner.worker.clock import now
 from runner.worker.execution import kin
 from runner.worker.execution.supervise import KILL, TERM, Step
 from runner.worker.facts import Cancellation, Claim, Identity, InstalledEnvironment, Launched, Launching, Start
+from runner.worker.look import look, settle
 from runner.worker.processes import is_alive, myself
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import State, look, settle
+from runner.worker.state import State
 
 if TYPE_CHECKING:
     from runner.worker.containers.control import Running

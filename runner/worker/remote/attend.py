@@ -130,7 +130,7 @@ class _Desk:
 
         Where runs were seen before and the whole home is missing now, as a disk that is not mounted, none is lost.
         """
-        from runner.worker.state import look
+        from runner.worker.look import look
 
         at_home = (self._site.home / "runs").is_dir()
         states: list[dict[str, Any]] = []

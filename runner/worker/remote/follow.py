@@ -11,10 +11,11 @@ from runner.errors import BackendError
 from runner.worker.codec import encode
 from runner.worker.facts import Launching
 from runner.worker.files import read_block
+from runner.worker.look import look
 from runner.worker.remote.frames import Channel
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import SUBMITTED, UNREACHABLE, State, look
+from runner.worker.state import SUBMITTED, UNREACHABLE, State
 from runner.worker.tools import reap
 
 _BLOCK = 1 << 18

@@ -7,12 +7,13 @@ from typing import Optional
 
 from runner.errors import BackendError
 from runner.worker.facts import Launching
+from runner.worker.look import look
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.slurm import queue
 from runner.worker.slurm.commands import SilentError, complaint, slurm
 from runner.worker.slurm.submit import access_of, job_of
-from runner.worker.state import State, look
+from runner.worker.state import State
 
 _SIGNALS = {"INT": "INT", "TERM": "TERM", "KILL": "QUIT"}  # KILL itself would end the worker, and not the command
 _PATIENCE = 15.0  # seconds for a worker to kill its command, before Slurm does

@@ -16,6 +16,7 @@ from runner.flow.share import export_bundle, import_bundle
 from runner.flow.verify import verify
 from runner.records.exports.listing import File, Listing, parse
 from runner.records.finish import finish
+from runner.store.garbage import collect
 from runner.store.store import Store
 from runner.worker.hashing import sha256_of
 from tests.store.runs import a_run, end, everything_below, wrote
@@ -75,7 +76,7 @@ def test_what_comes_in_is_what_went_out_without_its_logs(bundled):
     assert [each.run for each in store.index.producers(record["outputs"][0]["digest"]["sha256"])] == [identity]
     assert store.find(identity[-8:]).id == identity
     assert import_bundle(path, store).new is False
-    store.collect_garbage()
+    collect(store)
     assert verify(store, [taken.run], everything=True).whole
 
 

@@ -73,7 +73,7 @@ def test_a_lock_of_a_project_names_it_by_its_place(host: Host) -> None:
     lock = host.objects.read(first.lock or "").decode()
     assert str(host.root / "project") not in lock
     assert 'directory = { path = "lib" }' in lock
-    again = host.carry_out(spec.pinned(first))
+    again = host.carry_out(first.pin(spec))
     assert again.reused
     assert value_in(again) == "1"
     assert Path(again.prefix) == Path(first.prefix)

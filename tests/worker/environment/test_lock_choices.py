@@ -170,7 +170,7 @@ def test_an_index_that_sends_other_bytes_than_were_locked_is_refused(
     index.lies[other.name] = other.read_bytes()
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cold"))
     with pytest.raises(EnvironmentBuildError, match="Hash mismatch for `blue==1") as caught:
-        host.carry_out(replace(spec.pinned(first), environment=replace(spec.pinned(first).environment, manager="uv")))
+        host.carry_out(replace(first.pin(spec), environment=replace(first.pin(spec).environment, manager="uv")))
     assert "not the one that was locked" in caught.value.hint
     assert len(list(host.cache.glob("envs/*/*/pyvenv.cfg"))) == 1
 

@@ -94,7 +94,7 @@ def test_a_pinned_lock_installs_what_was_installed(host: Host) -> None:
     first = host.carry_out(spec)
     make_wheel(host.wheels, "blue", "2.0")
     host.prepare("blue", placed={"upgrade": True})
-    again = host.carry_out(spec.pinned(first))
+    again = host.carry_out(first.pin(spec))
     assert again.lock_origin == "pinned"
     assert again.reused
     assert again.installed_digest == first.installed_digest
@@ -107,7 +107,7 @@ def test_a_swapped_archive_is_refused(host: Host) -> None:
     elsewhere = Host(host.root / "elsewhere")
     elsewhere.objects.add(host.objects.read(first.lock or ""))
     with pytest.raises(EnvironmentBuildError, match="Hash mismatch") as caught:
-        elsewhere.carry_out(spec.pinned(first))
+        elsewhere.carry_out(first.pin(spec))
     assert "not the one that was locked" in caught.value.hint
     assert not list((elsewhere.cache / "envs").glob("*/*/"))
 
@@ -168,7 +168,7 @@ def test_another_build_of_the_recorded_python_is_a_gap(host: Host) -> None:
     from dataclasses import replace
 
     theirs = replace(first.interpreter, build="elsewhere", path="/nowhere/python", sha256="0" * 64)
-    pinned = spec.pinned(replace(first, interpreter=theirs))
+    pinned = replace(first, interpreter=theirs).pin(spec)
     again = host.carry_out(pinned)
     assert [gap.field for gap in again.gaps] == ["environment.interpreter"]
     assert again.interpreter == first.interpreter

@@ -10,9 +10,9 @@ from runner.backends.exit_codes import exit_code
 from runner.errors import BackendError
 from runner.worker.execution.cancel import cancel
 from runner.worker.facts import Cancellation, Claim, Start
+from runner.worker.look import look
 from runner.worker.processes import is_alive, myself
 from runner.worker.results import Outcome
-from runner.worker.state import look
 from tests.worker.runs import FLAGS, WORKER, until
 
 

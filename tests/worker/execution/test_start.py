@@ -8,10 +8,10 @@ import pytest
 
 from runner.worker.facts import Cancellation, Claim, InstalledEnvironment, Start
 from runner.worker.hashing import sha256_of_file
+from runner.worker.look import look
 from runner.worker.processes import is_alive, myself
 from runner.worker.results import Outcome
 from runner.worker.spec import Parameter, Resources
-from runner.worker.state import look
 from tests.needs import need
 from tests.worker.runs import FLAGS, WORKER, files, until
 

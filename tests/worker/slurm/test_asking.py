@@ -6,11 +6,12 @@ import pytest
 
 from runner.worker.clock import now
 from runner.worker.facts import Claim, Launched, Launching
+from runner.worker.look import look
 from runner.worker.processes import myself
 from runner.worker.rundir import RunDirectory
 from runner.worker.slurm import options, queue, submit
 from runner.worker.spec import Resources
-from runner.worker.state import UNREACHABLE, look
+from runner.worker.state import UNREACHABLE
 
 
 def test_resources_become_words_and_the_users_come_last():

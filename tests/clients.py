@@ -13,14 +13,15 @@ from tests.needs import find_python
 ENVIRON = dict(os.environ)  # with the real home: uv's download cache is there
 _HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
-# The Python that a client needs, and what is installed. 1.30 knows neither numpy 1.24 nor scikit-learn 1.2.
+# The Python that a client needs, and what is installed. 1.30 knows neither numpy 1.24 nor scikit-learn 1.2, and
+# 2.22 no SQLAlchemy 2.1.
 CLIENTS = {
     "mlflow-1.30": (
         "3.9",
         *("mlflow==1.30.1", "numpy<1.24", "pandas<1.6", "scipy<1.10", "scikit-learn==1.1.3"),
         *("matplotlib<3.7", "pillow<10", "setuptools<60", "pip"),
     ),
-    "mlflow-2": (_HERE, "mlflow>=2.22,<3", "scikit-learn<1.7", "psutil"),
+    "mlflow-2.22": (_HERE, "mlflow>=2.22,<3", "scikit-learn<1.7", "psutil", "sqlalchemy<2.1"),
     "mlflow": (_HERE, "mlflow>=3.17,<4"),
     "mlflow-skinny": (_HERE, "mlflow-skinny>=3.1,<4"),
 }

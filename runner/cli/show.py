@@ -103,11 +103,23 @@ def _logged(tracking: Any) -> Iterator[Line]:
         tags = {name: value for name, value in tracking["tags"].items() if not name.startswith("mlflow.")}
         yield from _pairs("logged tags", [(name, value, "") for name, value in tags.items()])
         yield from _pairs("models", [(item["name"], item["path"], item["status"]) for item in tracking["models"]])
+        yield from _pairs("registered", _registered(tracking.get("registered", [])))
         data = tracking.get("datasets", [])
         yield from _pairs(
             "datasets", [(item["name"], f"{item['digest']}  {item['source']}", item["context"]) for item in data]
         )
         yield from _pairs("sub-runs", sub_run_rows(tracking["children"], _MOST))
+
+
+def _registered(models: list[Any]) -> list[tuple[str, str, str]]:
+    """Return a row for each version of the models that the command registered."""
+    rows = []
+    for model in models:
+        for version in model["versions"]:
+            aliases = [alias for alias, number in model["aliases"].items() if number == version["version"]]
+            named = ", ".join(filter(None, [version["stage"], *aliases]))
+            rows.append((f"{model['name']} {version['version']}", version["path"], named))
+    return rows
 
 
 def _run(record: Any) -> Iterator[Line]:

@@ -19,7 +19,6 @@ def upload_all(
     state: Published,
     kept: Callable[[str], None],
     refuse: Callable[[str, str], None],
-    say: Callable[[str], None],
 ) -> None:
     """Upload what lies in a directory of artifacts, in order, from the last one that is there on.
 
@@ -33,8 +32,7 @@ def upload_all(
     if root is None:
         refuse("artifacts", "the server keeps them at a place of its own, not behind its artifact proxy")
         return
-    for number, path in enumerate(paths, 1):
-        say(f"artifact {number} of {len(paths)}: {path}")
+    for path in paths:
         _upload(server, directory / path, f"{root}/{path}", path, refuse)
         kept(path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from runner.publishing import content
 from runner.publishing.artifacts import upload_all
 from runner.publishing.lines import Said, Values, new_lines, said_of
 from runner.publishing.published import Published, Refusal, Shelf
+from runner.publishing.registrations import MODEL, register_all
 from runner.publishing.server import RejectedError, Server
 from runner.worker.clock import now
 from runner.worker.facts import Request
@@ -53,8 +54,8 @@ class Forward:
         moved = self._send_tracking()
         return self._send_metrics() or moved or not state.begun
 
-    def end(self, record: Any, say: Callable[[str], None]) -> None:
-        """Send what is left of an ended run: the metrics of declared files, artifacts, and how it ended."""
+    def end(self, record: Any) -> None:
+        """Send what is left of an ended run: metrics of declared files, artifacts, registered models, how it ended."""
         while self.step():
             pass
         assert self.state is not None
@@ -62,7 +63,9 @@ class Forward:
             self._send_scores(record)
             self._keep(scores=True)
         status, moment = content.status(record, self._identity)
-        upload_all(self._server, self._directory / "artifacts", self.state, self._kept_artifact, self._refuse, say)
+        upload_all(self._server, self._directory / "artifacts", self.state, self._kept_artifact, self._refuse)
+        if self._child is None and not self.state.registered:
+            self._register(record)
         if self.state.status != status:
             self._post("runs/update", status=status, end_time=moment)
             self._keep(status=status)
@@ -162,6 +165,14 @@ class Forward:
                 ]
                 for first in range(0, len(rows), _MOST_METRICS):
                     self._send_batch("metrics", rows[first : first + _MOST_METRICS])
+
+    def _register(self, record: Any) -> None:
+        """Register the models; where one is refused, the next attempt begins anew."""
+        assert self.state is not None
+        self._keep(refused=tuple(each for each in self.state.refused if not each.what.startswith(MODEL)))
+        before = len(self.state.refused)
+        register_all(self._server, self._shelf, record, self._refuse)
+        self._keep(registered=len(self.state.refused) == before)
 
     def _send_batch(self, kind: str, rows: Sequence[Any]) -> None:
         """Send rows together; where the server wants one of them not, the others still come."""

@@ -15,8 +15,8 @@ from runner.worker.rundir import RunDirectory
 
 _EVERY = 1.0  # seconds
 _SLOWEST = 30.0  # seconds between attempts at a server that does not answer
-_STALL, _ALTOGETHER = 5.0, 60.0  # seconds that the end of a run waits: for the next step, and for all of them
-_DOUBT = 1.0  # seconds that it waits for a server that did not answer before
+_STALL, _ALTOGETHER = 5.0, 60.0  # seconds that the end of a run waits: for one answer, and for all of them
+_FIRST, _DOUBT = 2.0, 1.0  # seconds that it waits for the first answer, and where there was none before
 
 
 # From a run's id to the ended runs that its own command started, with their records.
@@ -39,7 +39,6 @@ class Publisher:
         self._parent_run = parent
         self.shelf = Shelf(run, server.uri)
         self._forwards: dict[str, Forward] = {}
-        self.steps = 0  # done so far: whoever waits sees that it goes on
 
     @property
     def main(self) -> Forward:
@@ -48,10 +47,10 @@ class Publisher:
 
     def step(self) -> bool:
         """Send what is new of the run and its sub-runs."""
-        moved = self._counted(self.main.step(self._parent_run))
+        moved = self.main.step(self._parent_run)
         for child in children(self.run):
             forward = self._forward(child.name)
-            moved |= self._counted(forward.step(self._parent(forward)))
+            moved |= forward.step(self._parent(forward))
         return moved
 
     def _parent(self, forward: Forward) -> str:
@@ -70,13 +69,11 @@ class Publisher:
         while self.step():
             pass
         for child in children(self.run):
-            self._forward(child.name).end(record, self._said)
-        self.main.end(record, self._said)
+            self._forward(child.name).end(record)
+        self.main.end(record)
         assert self.main.state is not None
         for inner, its_record in self._inner(self.run.id):
-            publisher = Publisher(inner, self.server, self._inner, self.main.state.run_id)
-            publisher.end(its_record)
-            self.steps += 1
+            Publisher(inner, self.server, self._inner, self.main.state.run_id).end(its_record)
 
     @property
     def complete(self) -> bool:
@@ -88,14 +85,6 @@ class Publisher:
             child = None if identity == self.run.id else self.run.children / identity
             self._forwards[identity] = Forward(self.run, self.server, self.shelf, child)
         return self._forwards[identity]
-
-    def _counted(self, moved: bool) -> bool:
-        self.steps += moved
-        return moved
-
-    def _said(self, text: str) -> None:
-        del text
-        self.steps += 1
 
 
 class Live:
@@ -118,18 +107,18 @@ class Live:
         """Send the rest of an ended run, for as long as that goes on; return what is not there, and how it follows."""
         self._record = record
         self._wake.set()
-        begun = last = time.monotonic()
-        patience = _STALL if self._failure is None else _DOUBT
-        steps = -1
-        while self._thread.is_alive():
+        begun = time.monotonic()
+        while self._thread.is_alive() and not self._is_silent() and time.monotonic() - begun < _ALTOGETHER:
             self._thread.join(0.05)
-            moment = time.monotonic()
-            done = self._publisher.steps if self._publisher else 0
-            if done != steps:
-                steps, last = done, moment
-            if moment - last > patience or moment - begun > _ALTOGETHER:
-                break
         return self._remark()
+
+    def _is_silent(self) -> bool:
+        """Whether the server has been asked something, and has not answered for too long."""
+        if self._publisher is None:
+            return False
+        server = self._publisher.server
+        patience = _DOUBT if self._failure is not None else _STALL if server.answered else _FIRST
+        return server.silence() > patience
 
     def leave(self) -> None:
         """Forward no more: who followed the run does not follow it to its end."""

@@ -38,6 +38,7 @@ class Published:
     tracking: int = 0  # bytes of tracking.jsonl
     scores: bool = False  # the metrics of declared files are there
     artifacts: str = ""  # the last one that is there, in their order
+    registered: bool = False  # the models that it registered are registered there
     status: str = ""  # that was told last
     complete: bool = False  # all of an ended run is there
     refused: tuple[Refusal, ...] = ()

@@ -6,10 +6,11 @@ import base64
 import json
 import os
 import ssl
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import IO, Any
 
@@ -83,6 +84,18 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         """Return no request to go on with."""
 
 
+class _Watched:
+    """A file that is being sent: each piece of it that goes is noted."""
+
+    def __init__(self, stream: IO[bytes], note: Callable[[], None]) -> None:
+        self._stream, self._note = stream, note
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next piece."""
+        self._note()
+        return self._stream.read(size)
+
+
 class Server:
     """One server, asked a question at a time."""
 
@@ -96,12 +109,19 @@ class Server:
             handlers.append(urllib.request.HTTPSHandler(context=context))
         self._opener = urllib.request.build_opener(*handlers)
         self._patience = _seconds(environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT"))
+        self.answered = False  # whether it ever did
+        self._asked: float | None = None  # when the question under way was
 
-    def get(self, path: str, **query: str) -> Any:
+    def silence(self) -> float:
+        """Return for how many seconds the question under way has been waiting; 0 where there is none."""
+        asked = self._asked
+        return 0.0 if asked is None else time.monotonic() - asked
+
+    def get(self, path: str, /, **query: str) -> Any:
         """Return the answer to a GET; UnreachableError or RejectedError."""
         return self._ask("GET", f"api/2.0/mlflow/{path}?{urllib.parse.urlencode(query)}", None)
 
-    def post(self, path: str, **body: Any) -> Any:
+    def post(self, path: str, /, **body: Any) -> Any:
         """Return the answer to a POST of JSON; UnreachableError or RejectedError."""
         data = json.dumps(body, separators=(",", ":")).encode("ascii")
         return self._ask("POST", f"api/2.0/mlflow/{path}", data, "application/json")
@@ -109,7 +129,8 @@ class Server:
     def upload(self, path: str, stream: IO[bytes], size: int) -> None:
         """PUT a file through the server's artifact proxy; UnreachableError or RejectedError."""
         place = urllib.parse.quote(path, errors="surrogateescape")
-        self._ask("PUT", f"api/2.0/mlflow-artifacts/artifacts/{place}", stream, "application/octet-stream", size)
+        body = _Watched(stream, self._note)
+        self._ask("PUT", f"api/2.0/mlflow-artifacts/artifacts/{place}", body, "application/octet-stream", size)
 
     def _ask(self, method: str, path: str, data: Any, kind: str = "", size: int | None = None) -> Any:
         request = urllib.request.Request(f"{self.uri}/{path}", data=data, method=method)  # noqa: S310 - http(s) alone
@@ -119,16 +140,24 @@ class Server:
                 request.add_header(name, value)
         if size is not None:
             request.add_header("Content-Length", str(size))
+        self._note()
         try:
             with self._opener.open(request, timeout=self._patience) as response:
+                self.answered = True
                 return _read(response.read(_ANSWER), self.uri)
         except urllib.error.HTTPError as error:
+            self.answered = True
             with error:
                 raise self._refusal(error) from None
         except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             message = f"the MLflow server {self.uri} does not answer: {_words(reason)}"
             raise UnreachableError(message, hint="look whether it is up, and reached from here") from None
+        finally:
+            self._asked = None
+
+    def _note(self) -> None:
+        self._asked = time.monotonic()
 
     def _refusal(self, error: urllib.error.HTTPError) -> PublishError:
         try:

@@ -17,6 +17,7 @@ from runner.worker.rundir import RunDirectory
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
+    from runner.worker.tracking.registry import Version
     from runner.worker.tracking.track import Model, Track
 
 _UNFINISHED = "unfinished"  # of a sub-run whose end was never said, after the end of the run
@@ -33,6 +34,28 @@ class LoggedModel:
     name: str
     path: str
     status: str = ""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a registered model, and where its files are: relative to the run directory, else a URI."""
+
+    version: str  # counted within the run
+    path: str
+    stage: str = ""
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A name that the command registered models under, in the registry of the run."""
+
+    name: str
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)  # to a version
+    versions: tuple[ModelVersion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,7 @@ class Tracking:
     children: tuple[SubRun, ...] = ()  # in the order in which they were made
     models: tuple[LoggedModel, ...] = ()
     datasets: tuple[LoggedDataset, ...] = ()
+    registered: tuple[RegisteredModel, ...] = ()
 
 
 def read_tracking(
@@ -98,8 +122,8 @@ def read_tracking(
             continue
         room -= sum(len(series.points) for series in child.metrics.series)
         children.append(child)
-    models, datasets = _models(run.path, track), _datasets(track)
-    return Tracking(track.params, track.tags, tuple(children), models, datasets), tuple(gaps)
+    models, datasets, registered = _models(run.path, track), _datasets(track), _registered(run.path, track)
+    return Tracking(track.params, track.tags, tuple(children), models, datasets, registered), tuple(gaps)
 
 
 def _replay(directory: Path, identity: str) -> Track:
@@ -148,12 +172,43 @@ def _models(run: Path, track: Track) -> tuple[LoggedModel, ...]:
 
 def _model(directory: Path, model: Model) -> LoggedModel:
     info = {name: str(value) for name, value in model.info.items()}
-    place = info.get("artifact_uri", "")
-    inside = directory.as_uri() + "/"
-    path = unquote(place[len(inside) :]) if place.startswith(inside) else place
+    path = _path(directory, info.get("artifact_uri", ""))
     return LoggedModel(
         str(model.id), info.get("name", ""), path, info.get("status", "").replace("LOGGED_MODEL_", "").lower()
     )
+
+
+def _path(run: Path, uri: str) -> str:
+    """Return a path relative to the run directory, which lay at another place where the run was elsewhere; or a URI."""
+    _, inside, path = uri.partition(f"/{run.name}/") if uri.startswith("file:") else ("", "", "")
+    return unquote(path) if inside else uri
+
+
+def _registered(directory: Path, track: Track) -> tuple[RegisteredModel, ...]:
+    return tuple(
+        RegisteredModel(
+            name=model.name,
+            description=str(model.info.get("description", "")),
+            tags=_texts(model.tags),
+            aliases=_texts(model.aliases),
+            versions=tuple(_version(directory, version) for version in model.versions),
+        )
+        for model in track.registry.models.values()
+    )
+
+
+def _version(directory: Path, version: Version) -> ModelVersion:
+    return ModelVersion(
+        version=version.number,
+        path=_path(directory, str(version.info.get("place", ""))),
+        stage="" if version.stage == "None" else version.stage,
+        description=str(version.info.get("description", "")),
+        tags=_texts(version.tags),
+    )
+
+
+def _texts(values: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in values.items()}
 
 
 def _datasets(track: Track) -> tuple[LoggedDataset, ...]:

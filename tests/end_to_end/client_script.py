@@ -114,9 +114,10 @@ def pyfunc():
         def predict(self, context, model_input, params=None):
             return model_input * 2
 
-    mlflow.pyfunc.log_model("doubled", python_model=Doubled(), pip_requirements=["mlflow"])
+    requirements = {"pip_requirements": ["mlflow"]}
+    mlflow.pyfunc.log_model("doubled", python_model=Doubled(), registered_model_name="two x", **requirements)
     frame = pandas.DataFrame({"a": [2]})
-    return int(mlflow.pyfunc.load_model(f"runs:/{ID}/doubled").predict(frame)["a"][0])
+    return int(mlflow.pyfunc.load_model("models:/two x/1").predict(frame)["a"][0])
 
 
 def asynchronous():
@@ -149,7 +150,45 @@ def other_value_of_a_parameter():
 
 
 def registry():
+    client.create_registered_model("m", {"a": "1"}, "of the script")
+    source = f"{run.info.artifact_uri}/d"
+    first, second = (client.create_model_version("m", source, ID, {"n": n}) for n in "12")
+    client.set_model_version_tag("m", second.version, "mine", "yes")
+    client.transition_model_version_stage("m", second.version, "production", archive_existing_versions=True)
+    client.update_model_version("m", first.version, "the first")
+    client.create_registered_model("gone")
+    client.delete_registered_model("gone")
+    return [
+        [[each.name, int(each.version), each.current_stage] for each in client.search_model_versions("name = 'm'")],
+        [int(each.version) for each in client.get_latest_versions("m")],
+        {model.name: model.description for model in client.search_registered_models()}["m"],
+        client.get_model_version("m", 2).tags,
+        client.get_model_version_download_uri("m", 1) == source,
+    ]
+
+
+def register_a_model():
+    mlflow.log_text("{}", "by hand/MLmodel")
+    return int(mlflow.register_model(f"runs:/{ID}/by hand", "m").version)
+
+
+def aliases():
+    client.set_registered_model_alias("m", "champion", 1)
+    client.set_registered_model_alias("m", "gone", 1)
+    client.delete_registered_model_alias("m", "gone")
+    return [int(client.get_model_version_by_alias("m", "champion").version), client.get_registered_model("m").aliases]
+
+
+def model_of_a_taken_name():
     client.create_registered_model("m")
+
+
+def version_of_nobody():
+    client.get_model_version("m", 99)
+
+
+def version_from_elsewhere():
+    client.create_model_version("m", "/tmp", ID)
 
 
 def traces():
@@ -187,7 +226,8 @@ with mlflow.start_run() as run:
     for call in (
         *(sub_run, log_figure, log_image, log_image_by_key, log_table, log_input, search_runs, find_runs),
         *(list_artifacts, download_artifacts, download_by_client, scikit_learn, pyfunc, asynchronous, system_metrics),
-        *(project, other_value_of_a_parameter, registry, traces, artifact_above, artifact_elsewhere, run_of_nobody),
+        *(project, registry, register_a_model, aliases, other_value_of_a_parameter, model_of_a_taken_name),
+        *(version_of_nobody, version_from_elsewhere, traces, artifact_above, artifact_elsewhere, run_of_nobody),
     ):
         attempt(call)
     got = client.get_run(ID)

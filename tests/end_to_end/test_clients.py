@@ -19,8 +19,10 @@ entry_points:
 """
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
 MISSING = {  # what a client itself does not have
-    "mlflow-1.30": {"log_image_by_key", "log_table", "log_input", "asynchronous", "system_metrics", "traces"},
-    "mlflow-2": set(),
+    "mlflow-1.30": {
+        *("log_image_by_key", "log_table", "log_input", "asynchronous", "system_metrics", "aliases", "traces"),
+    },
+    "mlflow-2.22": set(),
     "mlflow": {"system_metrics"},  # psutil is not installed
     "mlflow-skinny": {
         *("log_figure", "log_image", "log_image_by_key", "log_table", "log_input", "search_runs"),
@@ -45,7 +47,18 @@ EXPECTED = {
     "project": ["FINISHED", {"step": 3.0}],
     "preset": [True, "0", True],
     "other_value_of_a_parameter": ["INVALID_PARAMETER_VALUE", True, False],
-    "registry": ["FEATURE_DISABLED", True, True],
+    "registry": [
+        [["m", 1, "None"], ["m", 2, "Production"]],
+        [1, 2],
+        "of the script",
+        {"n": "2", "mine": "yes"},
+        True,
+    ],
+    "register_a_model": 3,
+    "aliases": [1, {"champion": "1"}],
+    "model_of_a_taken_name": ["RESOURCE_ALREADY_EXISTS", True, False],
+    "version_of_nobody": ["RESOURCE_DOES_NOT_EXIST", True, False],
+    "version_from_elsewhere": ["INVALID_PARAMETER_VALUE", True, False],
     "traces": ["FEATURE_DISABLED", True, True],
     "artifact_above": ["INTERNAL_ERROR", True, False],
     "artifact_elsewhere": ["INTERNAL_ERROR", True, False],
@@ -89,7 +102,12 @@ def test_one_script_under_every_client(mlrun, project, name):
     assert {"artifacts/folder/deep/file.txt", f"children/{kid}/artifacts/kid.txt"} <= outputs
     if "pyfunc" in expected:
         models = {path.rpartition("/")[0] for path in outputs if path.endswith("/MLmodel")}
-        assert {model.rpartition("/")[2] for model in models} == {"ridge", "doubled"}
+        assert {model.rpartition("/")[2] for model in models} == {"ridge", "doubled", "by hand"}
+    registered = {each["name"]: each["versions"] for each in record["tracking"]["registered"]}
+    assert [each["path"] for each in registered["m"]] == ["artifacts/d", "artifacts/d", "artifacts/by hand"]
+    assert (registered["m"][1]["stage"], registered["m"][0]["description"]) == ("Production", "the first")
+    if "pyfunc" in expected:
+        assert f"{registered['two x'][0]['path']}/MLmodel" in outputs
     if "log_input" in expected:
         datasets = [(each["name"], each["context"]) for each in record["tracking"]["datasets"]]
         assert ("frame", "training") in datasets

@@ -1,16 +1,18 @@
 """Runs at a team's own server: a real `mlflow server`, and servers that are down, slow, or refuse."""
 
 import base64
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
-from tests.differential.test_mlflow import install
+from tests.clients import install
 from tests.end_to_end.conftest import until
 from tests.needs import need
 from tests.publishing.servers import Small
@@ -26,6 +28,10 @@ with mlflow.start_run(run_name="renamed"):
     mlflow.flush_async_logging()
     mlflow.log_metric("bad", float("nan"))
     mlflow.log_text("hi", "d/ü t.txt")
+    mlflow.log_text("{}", "a model/MLmodel")
+    uri = f"runs:/{mlflow.active_run().info.run_id}/a model"
+    versions = [mlflow.register_model(uri, "live model", tags={"k": "ü"}).version for _ in range(2)]
+    mlflow.MlflowClient().set_registered_model_alias("live model", "champion", versions[1])
     with mlflow.start_run(nested=True, run_name="kid"):
         mlflow.log_metric("score", 1)
     while not os.path.exists(sys.argv[1]):
@@ -38,11 +44,11 @@ METRIC = """entry_points:
 """
 
 
-@pytest.fixture(scope="module")
-def team(tmp_path_factory):
-    """The address of a real server with a database, and the directory of an interpreter that has the client."""
-    python, reason = install()
-    need("mlflow", python, reason)
+@pytest.fixture(scope="module", params=["mlflow", "mlflow-2.22"])
+def team(request, tmp_path_factory):
+    """The address of a real server with a database, and the directory of an interpreter that has today's client."""
+    (python, reason), (client, why) = install(request.param), install()
+    need("mlflow", python and client, reason or why)
     root = tmp_path_factory.mktemp("team")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -56,9 +62,10 @@ def team(tmp_path_factory):
     try:
         until(lambda: server.poll() is not None or _up(port), 120)
         assert server.poll() is None, (root / "log").read_text()
-        yield f"http://127.0.0.1:{port}", python.parent
+        yield f"http://127.0.0.1:{port}", client.parent
     finally:
-        os.killpg(server.pid, 9)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, 9)
         server.wait()
 
 
@@ -87,9 +94,13 @@ def runs_in(uri, experiment):
 
 
 def history(uri, run, name):
-    url = f"{uri}/api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key={name}"
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        return [(point["step"], point["value"]) for point in json.loads(answer.read())["metrics"]]
+    found = query(uri, "metrics/get-history", run_id=run, metric_key=name)["metrics"]
+    return [(point["step"], point["value"]) for point in found]
+
+
+def query(uri, path, **fields):
+    with urllib.request.urlopen(f"{uri}/api/2.0/mlflow/{path}?{urlencode(fields)}", timeout=60) as answer:
+        return json.loads(answer.read())
 
 
 def test_a_run_appears_at_the_teams_server_while_it_goes_on(team, mlrun, project, tmp_path):
@@ -130,16 +141,22 @@ def test_a_run_appears_at_the_teams_server_while_it_goes_on(team, mlrun, project
     with urllib.request.urlopen(f"{uri}/get-artifact?path=d/%C3%BC%20t.txt&run_id={run_id}", timeout=60) as answer:
         assert answer.read() == b"hi"
     assert f"{uri}/#/experiments/{run['info']['experiment_id']}/runs/{run_id}" in mlrun("show", "latest").ok().out
+    made = query(uri, "model-versions/search", filter=f"run_id = '{run_id}'")["model_versions"]
+    assert {each["source"] for each in made} == {f"{run['info']['artifact_uri']}/a model"}
+    assert {each["key"]: each["value"] for each in made[0]["tags"]}["k"] == "ü"
+    best = query(uri, "registered-models/alias", name="live model", alias="champion")["model_version"]
+    assert (best["version"], best["run_id"]) == ("2", run_id)
     # What may have come there, and was not noted here, is sent again and is there once.
+    nothing = {"metrics": 0, "tracking": 0, "complete": False, "registered": False}
     for path in mlrun.directory().glob("published/*/*.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "metrics": 0, "tracking": 0, "complete": False}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), **nothing}))
     mlrun("publish", "latest", **env).ok()
+    assert len(query(uri, "model-versions/search", filter=f"run_id = '{run_id}'")["model_versions"]) == 2
     assert sorted(history(uri, run_id, "loss")) == points
     assert len(runs_in(uri, "live")) == 2
 
 
-def test_what_a_server_missed_follows(team, mlrun, project):
-    uri, _ = team
+def test_what_a_server_missed_follows(mlrun, project):
     with socket.socket() as nobody:  # bound, and not listening: a server that is down
         nobody.bind(("127.0.0.1", 0))
         down = f"http://127.0.0.1:{nobody.getsockname()[1]}"
@@ -151,10 +168,11 @@ def test_what_a_server_missed_follows(team, mlrun, project):
     refused = mlrun("publish", "latest")
     assert refused.code == 125
     assert "does not answer" in refused.err
-    done = mlrun("publish", "latest", "--tracking-uri", uri, "--json").ok().json["published"][0]
-    (run,) = runs_in(uri, "late")
-    assert run["info"]["status"] == "FAILED"
-    assert run["data"]["metrics"] == {"loss": 0.5}
+    with Small() as small:
+        done = mlrun("publish", "latest", "--tracking-uri", small.uri, "--json").ok().json["published"][0]
+        (run,) = small.runs.values()
+    assert run["info"]["experiment_id"] == small.experiments["late"]
+    assert (run["status"], run["metrics"]) == ("FAILED", [("loss", 0, 0.5)])
     assert done["run_id"] == run["info"]["run_id"]
     assert done["complete"]
     assert mlrun("verify", "latest").code == 0  # what is said of servers is no part of what the record seals

@@ -76,13 +76,8 @@ class _Answers(BaseHTTPRequestHandler):
             return {}
         what = path.removeprefix("/api/2.0/mlflow/")
         said = dict(pair.split("=") for pair in query.split("&")) if query else json.loads(body)
-        if what == "experiments/get-by-name":
-            if said["experiment_name"] not in server.experiments:
-                raise RefusalError(404, "RESOURCE_DOES_NOT_EXIST", "no such experiment")
-            return {"experiment": {"experiment_id": server.experiments[said["experiment_name"]]}}
-        if what == "experiments/create":
-            server.experiments[said["name"]] = str(len(server.experiments))
-            return {"experiment_id": server.experiments[said["name"]]}
+        if what.startswith("experiments/"):
+            return self._experiment(what, said)
         if what == "runs/search":
             wanted = said["filter"].split("'")[1]
             return {"runs": [r for r in server.runs.values() if r["tags"].get("mlrun.run_id") == wanted]}
@@ -93,6 +88,8 @@ class _Answers(BaseHTTPRequestHandler):
             tags = {tag["key"]: tag["value"] for tag in said["tags"]}
             server.runs[run_id] = {"info": info, "tags": tags, "params": {}, "metrics": [], "name": said["run_name"]}
             return {"run": server.runs[run_id]}
+        if what.startswith(("registered-models/", "model-versions/")):
+            raise RefusalError(404, "ENDPOINT_NOT_FOUND", "there is no registry")
         run = server.runs[said["run_id"]]
         if what == "runs/get":
             return {"run": run}
@@ -101,6 +98,15 @@ class _Answers(BaseHTTPRequestHandler):
         if what == "runs/update":
             run.update({key: said[key] for key in ("status", "end_time") if key in said})
         return {}
+
+    def _experiment(self, what, said):
+        server = self.server
+        if what == "experiments/get-by-name":
+            if said["experiment_name"] not in server.experiments:
+                raise RefusalError(404, "RESOURCE_DOES_NOT_EXIST", "no such experiment")
+            return {"experiment": {"experiment_id": server.experiments[said["experiment_name"]]}}
+        server.experiments[said["name"]] = str(len(server.experiments))
+        return {"experiment_id": server.experiments[said["name"]]}
 
     def _batch(self, run, said):
         rows = [*said.get("params", ()), *said.get("tags", ()), *said.get("metrics", ())]

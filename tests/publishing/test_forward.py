@@ -173,6 +173,21 @@ def test_artifacts_that_the_server_keeps_elsewhere_are_said_to_be_missing(run, s
     assert "not behind its artifact proxy" in published.refused[0].reason
 
 
+def test_a_server_without_a_registry_takes_the_rest(run, store, small):
+    (run.artifacts / "m").mkdir(parents=True)
+    (run.artifacts / "m" / "MLmodel").write_text("{}")
+    track(
+        run.path, {"do": "register", "at": 1, "name": "a b"},
+        {"do": "register", "at": 1, "name": "a b", "version": "1", "info": {"place": (run.artifacts / "m").as_uri()}},
+    )  # fmt: skip
+    published = publish(end(run), store)
+    assert published.complete
+    assert [each.what for each in published.refused] == ["registered model a b"]
+    assert "there is no registry" in published.refused[0].reason
+    assert len(small.artifacts) == 1
+    assert publish(run, store).refused == published.refused  # it is tried again, and said once
+
+
 def test_a_run_that_was_deleted_there_is_not_made_anew(run, store, small):
     publish(end(run), store)
     only(small)["info"]["lifecycle_stage"] = "deleted"

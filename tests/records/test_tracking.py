@@ -8,9 +8,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from runner.cli.show import _registered
 from runner.cli.sub_runs import sub_run_rows
 from runner.records import metrics, schemas
-from runner.records.tracking import LoggedDataset, LoggedModel, Tracking, read_tracking
+from runner.records.tracking import (
+    LoggedDataset,
+    LoggedModel,
+    ModelVersion,
+    RegisteredModel,
+    Tracking,
+    read_tracking,
+)
 from runner.worker.codec import encode
 from runner.worker.rundir import RunDirectory
 from tests.records.samples import a_record
@@ -43,6 +51,31 @@ def test_lines_are_replayed_and_broken_ones_passed_over(tmp_path):
     )
     model = LoggedModel("m-1", "a b", "artifacts/models/a b", "ready")
     assert read_tracking(run) == (Tracking({"a": "1"}, {"t": "1"}, models=(model,)), ())
+
+
+def test_registered_models_lie_where_the_run_directory_is_now(tmp_path):
+    run = RunDirectory(tmp_path / "01a20c5c-8af4-7000-80d2-1ce46e91a748")
+    run.path.mkdir()
+    there = f"file:///home/ada/store/runs/{run.id}/artifacts"  # where the run was
+    run.tracking.write_text(lines(
+        {"do": "register", "at": 1, "name": "a", "info": {"description": "x"}, "tags": {"t": "1"}},
+        {"do": "register", "at": 2, "name": "a", "version": "1", "info": {"place": f"{there}/models/a%20b"}},
+        {"do": "register", "at": 3, "name": "a", "version": "1", "info": {"current_stage": "Staging"}},
+        {"do": "register", "at": 4, "name": "a", "version": "2", "info": {"place": "s3://b/c"}, "tags": {"t": 2}},
+        {"do": "register", "at": 5, "name": "a", "aliases": {"best": "1"}},
+        {"do": "register", "at": 6, "name": "gone"}, {"do": "register", "at": 7, "name": "gone", "deleted": True},
+        {"do": "register", "name": "a"}, {"do": "register", "at": 8, "name": "a", "renamed": "b"},
+        {"do": "model", "id": "m-1", "info": {"name": "a b", "artifact_uri": f"{there}/models/a%20b"}},
+    ))  # fmt: skip
+    versions = (
+        ModelVersion("1", "artifacts/models/a b", "Staging"), ModelVersion("2", "s3://b/c", tags={"t": "2"}),
+    )  # fmt: skip
+    tracking, _ = read_tracking(run)
+    assert tracking.registered == (RegisteredModel("b", "x", {"t": "1"}, {"best": "1"}, versions),)
+    assert tracking.models[0].path == "artifacts/models/a b"
+    assert [*_registered(encode(tracking)["registered"])] == [
+        ("b 1", "artifacts/models/a b", "Staging, best"), ("b 2", "s3://b/c", ""),
+    ]  # fmt: skip
 
 
 def test_datasets_are_named_without_the_passwords_of_their_sources(tmp_path):

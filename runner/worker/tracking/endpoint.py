@@ -28,6 +28,7 @@ _USER = b"mlrun"
 
 # What a caller may have set for another server, and what would come before our token in a client.
 _FOREIGN = (
+    b"MLFLOW_REGISTRY_URI",
     b"MLFLOW_TRACKING_AUTH",
     b"MLFLOW_TRACKING_AWS_SIGV4",
     b"MLFLOW_TRACKING_CLIENT_CERT_PATH",

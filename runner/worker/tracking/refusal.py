@@ -22,10 +22,10 @@ def absent(what: str) -> Refused:
     return Refused(f"{what} does not exist", "RESOURCE_DOES_NOT_EXIST", UNKNOWN)
 
 
-def unsupported(what: str, more: str = "") -> Refused:
-    """Return the refusal of a feature, which names the way out; ``more`` is what else there is to say."""
+def unsupported(what: str) -> Refused:
+    """Return the refusal of a feature, which names the way out."""
     message = (
         f"mlrun's tracking endpoint has no {what}: it keeps the parameters, metrics, tags, artifacts and models of one "
-        f"run. To use it, call mlflow.set_tracking_uri(...) with the address of an MLflow server{more}"
+        f"run. To use it, call mlflow.set_tracking_uri(...) with the address of an MLflow server"
     )
     return Refused(message, "FEATURE_DISABLED", UNSUPPORTED)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Callable
 
 from runner.worker.files import Json
-from runner.worker.tracking import logged_models, reading, writing
+from runner.worker.tracking import logged_models, model_versions, reading, registered_models, writing
 from runner.worker.tracking.asked import Asked, read_body, read_query
 from runner.worker.tracking.refusal import UNSUPPORTED, Refused, unsupported
 from runner.worker.tracking.runs import Runs
@@ -57,11 +57,32 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("DELETE", "logged-models/*/tags/*"): logged_models.delete_tag,
     ("POST", "logged-models/*/params"): logged_models.log_params,
     ("GET", "logged-models/*/artifacts/directories"): logged_models.artifacts,
+    ("POST", "registered-models/create"): registered_models.create,
+    ("POST", "registered-models/rename"): registered_models.rename,
+    ("PATCH", "registered-models/update"): registered_models.update,
+    ("DELETE", "registered-models/delete"): registered_models.delete,
+    ("GET", "registered-models/get"): registered_models.get,
+    ("GET", "registered-models/search"): registered_models.search,
+    ("GET", "registered-models/list"): registered_models.search,
+    ("POST", "registered-models/get-latest-versions"): registered_models.latest,
+    ("GET", "registered-models/get-latest-versions"): registered_models.latest,
+    ("POST", "registered-models/set-tag"): registered_models.set_tag,
+    ("DELETE", "registered-models/delete-tag"): registered_models.delete_tag,
+    ("POST", "registered-models/alias"): registered_models.set_alias,
+    ("DELETE", "registered-models/alias"): registered_models.delete_alias,
+    ("GET", "registered-models/alias"): registered_models.by_alias,
+    ("POST", "model-versions/create"): model_versions.create,
+    ("PATCH", "model-versions/update"): model_versions.update,
+    ("POST", "model-versions/transition-stage"): model_versions.transition,
+    ("DELETE", "model-versions/delete"): model_versions.delete,
+    ("GET", "model-versions/get"): model_versions.get,
+    ("GET", "model-versions/get-download-uri"): model_versions.download_uri,
+    ("GET", "model-versions/search"): model_versions.search,
+    ("POST", "model-versions/set-tag"): model_versions.set_tag,
+    ("DELETE", "model-versions/delete-tag"): model_versions.delete_tag,
 }
 
 _FEATURES = {
-    "registered-models": "model registry",
-    "model-versions": "model registry",
     "traces": "traces",
     "datasets": "evaluation datasets",
     "prompt-optimization": "prompts",
@@ -70,9 +91,6 @@ _FEATURES = {
     "workspaces": "workspaces",
     "webhooks": "webhooks",
 }
-
-_REGISTERED = "; a model is kept without it, and is found by its name: log_model(...) without registered_model_name"
-_HINTS = {"registered-models": _REGISTERED, "model-versions": _REGISTERED}
 
 
 class Api:
@@ -127,7 +145,7 @@ def _find(method: str, name: str) -> tuple[Route, tuple[str, ...]]:
         route = ROUTES.get((method, pattern))
         if route is not None:
             return route, tuple(parts[::2])
-    raise unsupported(_FEATURES.get(kind, f"'{method} {name}'"), _HINTS.get(kind, ""))
+    raise unsupported(_FEATURES.get(kind, f"'{method} {name}'"))
 
 
 def _json(value: dict[str, Json]) -> bytes:

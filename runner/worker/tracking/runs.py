@@ -13,8 +13,9 @@ from runner.worker.clock import seconds
 from runner.worker.facts import Request
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
+from runner.worker.tracking.described import Line
 from runner.worker.tracking.refusal import Refused, absent
-from runner.worker.tracking.track import VERSION, Beginning, Line, Model, Track
+from runner.worker.tracking.track import VERSION, Beginning, Model, Track
 
 _ID = re.compile(r"[0-9a-f]{32}")
 

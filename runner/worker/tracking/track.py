@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from runner.worker.files import Json
+from runner.worker.tracking.described import Described, Line, pairs
 from runner.worker.tracking.refusal import Refused
+from runner.worker.tracking.registry import Registry
 from runner.worker.tracking.series import Lines, Point, Series, point_of
 from runner.worker.values import dataclass
 
-Line = Mapping[str, Any]
 VERSION = 1
 
 
@@ -40,6 +41,7 @@ class Track:
         self.params: dict[str, str] = {}
         self.tags: dict[str, str] = dict(beginning.tags)
         self.models: dict[str, Model] = {}
+        self.registry = Registry()  # that of the run itself; those of sub-runs stay empty
         self._given = dict(beginning.params)
         self._lines = Lines(directory / "tracking.jsonl")
         self._info: dict[str, Json] = {
@@ -131,15 +133,22 @@ class Track:
             self._update(line)
         elif kind == "model":
             self._model(line)
+        elif kind == "register":
+            self.registry.apply(line)
         elif kind == "measured":
             self._tie(line)
         elif kind == "dataset":
             dataset = line["dataset"]["dataset"]
             self._datasets.setdefault((str(dataset.get("name")), str(dataset.get("digest"))), line["dataset"])
-        elif kind == "input":
-            self._inputs[line["model"]] = {"model_id": line["model"]}
-        elif kind == "output":
-            self._outputs[line["model"], line["step"]] = {"model_id": line["model"], "step": line["step"]}
+        elif kind in ("input", "output"):
+            self._connect(line)
+
+    def _connect(self, line: Line) -> None:
+        model = line["model"]
+        if line["do"] == "input":
+            self._inputs[model] = {"model_id": model}
+        else:
+            self._outputs[model, line["step"]] = {"model_id": model, "step": line["step"]}
 
     def _tie(self, line: Line) -> None:
         point = point_of(line)
@@ -165,25 +174,19 @@ class Track:
         model.update(line)
 
 
-class Model:
+class Model(Described):
     """A logged model: what the client said of it; its files are a directory of artifacts."""
 
     def __init__(self, model_id: str) -> None:
         """Know nothing of it yet."""
+        super().__init__(model_id=model_id, experiment_id="0")
         self.id = model_id
-        self.info: dict[str, Any] = {"model_id": model_id, "experiment_id": "0"}
         self.params: dict[str, str] = {}
-        self.tags: dict[str, str] = {}
-        self.deleted = False
 
     def update(self, line: Line) -> None:
         """Take a line into account."""
-        self.info.update(line.get("info", {}))
+        super().update(line)
         self.params.update(line.get("params", {}))
-        self.tags.update(line.get("tags", {}))
-        self.deleted = line.get("deleted", self.deleted)
-        if "untag" in line:
-            self.tags.pop(line["untag"], None)
 
     def to_json(self, track: Track) -> dict[str, Json]:
         """Return the model as MLflow's `LoggedModel`."""
@@ -194,11 +197,6 @@ class Model:
                 "metrics": [{**point.to_json(), "run_id": track.id} for point in track.series.of_model(self.id)],
             },
         }
-
-
-def pairs(values: Mapping[str, str]) -> list[Json]:
-    """Return a mapping as MLflow has it: a list of keys and values."""
-    return [{"key": name, "value": value} for name, value in values.items()]
 
 
 def _read(line: bytes) -> Line:

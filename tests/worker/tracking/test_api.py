@@ -265,9 +265,8 @@ def test_artifacts_are_listed_and_nothing_beside_them(served):
 @pytest.mark.parametrize(
     ("method", "path", "word"),
     [
-        ("POST", "registered-models/create", "registry"),
         ("POST", "/api/3.0/mlflow/traces", "traces"),
-        ("GET", "model-versions/search", "registry"),
+        ("GET", "model-versions/nothing", "model-versions/nothing"),
         ("POST", "nothing/of/the/kind", "nothing/of/the/kind"),
         ("POST", "experiments/delete", "experiments"),
     ],

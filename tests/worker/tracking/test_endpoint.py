@@ -98,6 +98,7 @@ def test_what_a_caller_set_for_another_server_does_not_reach_the_command(bench):
     foreign = {
         "MLFLOW_TRACKING_URI": "http://elsewhere.example", "MLFLOW_TRACKING_USERNAME": "me",
         "MLFLOW_TRACKING_PASSWORD": "mine", "MLFLOW_TRACKING_AUTH": "plugin", "MLFLOW_WORKSPACE": "w",
+        "MLFLOW_REGISTRY_URI": "http://elsewhere.example",
         "MLFLOW_TRACKING_AWS_SIGV4": "true", "NO_PROXY": "example.org, .corp", "http_proxy": "http://127.0.0.1:9",
     }  # fmt: skip
     run = bench.carry_out(command(bench, "log('a', 1); print(json.dumps(dict(os.environ)))"), env=foreign)
@@ -105,7 +106,8 @@ def test_what_a_caller_set_for_another_server_does_not_reach_the_command(bench):
     assert "mine" not in environ.values()
     assert "elsewhere" not in environ["MLFLOW_TRACKING_URI"]
     assert environ["MLFLOW_TRACKING_PASSWORD"] == environ["MLFLOW_TRACKING_TOKEN"]
-    assert not {"MLFLOW_TRACKING_AUTH", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_AWS_SIGV4"} & environ.keys()
+    removed = {"MLFLOW_TRACKING_AUTH", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_REGISTRY_URI"}
+    assert not removed & environ.keys()
     assert environ["NO_PROXY"] == environ["no_proxy"] == "example.org,.corp,127.0.0.1"
 
 

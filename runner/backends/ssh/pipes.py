@@ -12,7 +12,7 @@ from runner.worker.remote.frames import Cut
 if TYPE_CHECKING:
     import subprocess
 
-_BLOCK = 1 << 18
+_AHEAD = 1 << 13  # bytes read where nobody said how many will come
 _PIPE = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.h
 
@@ -40,20 +40,26 @@ class PatientReader:
 
     def read(self, size: int, /) -> bytes:
         """Return so many bytes, or what is left at the end."""
-        while len(self._held) < size and self._fill():
-            pass
-        return self._take(min(size, len(self._held)))
+        blocks = [self._take(min(size, len(self._held)))]
+        left = size - len(blocks[0])
+        while left and (data := self._next(left)):
+            blocks.append(data)
+            left -= len(data)
+        return b"".join(blocks)
 
     def _fill(self) -> bool:
+        data = self._next(_AHEAD)
+        self._held += data
+        return bool(data)
+
+    def _next(self, size: int) -> bytes:
         if not self._poll.poll(_milliseconds(self.patience)):
             self.is_silent = True
             raise Cut
         try:
-            data = os.read(self._descriptor, _BLOCK)
+            return os.read(self._descriptor, size)
         except OSError:
-            return False
-        self._held += data
-        return bool(data)
+            return b""
 
     def _take(self, size: int) -> bytes:
         data = bytes(memoryview(self._held)[:size])

@@ -9,7 +9,8 @@ from runner.errors import StoreError
 from runner.worker.remote.frames import Channel
 from runner.worker.values import dataclass
 
-PIECE = 1 << 20  # bytes of one frame
+PIECE = 1 << 18  # bytes of one frame: what a processor keeps at hand while it is read, hashed and written
+_BATCH = 1 << 20  # bytes of small files that go together
 _MANY = 32  # files: above it one sync of everything costs less than one for each
 
 
@@ -33,7 +34,7 @@ def send(channel: Channel, blobs: Iterable[Blob], tell: Callable[[int], None] = 
             continue
         batch.append((blob, _whole(blob)))
         filled += blob.size
-        if filled >= PIECE:
+        if filled >= _BATCH:
             _send_batch(channel, batch, tell)
             batch, filled = [], 0
     if batch:

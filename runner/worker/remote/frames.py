@@ -15,7 +15,7 @@ from runner.worker.values import dataclass
 _WORTH = 512  # bytes: packing less gains nothing
 _SAMPLE = 8192
 _GAIN = 0.85  # of its size: what a sample must shrink to
-_RAW = 16  # large frames that go as they are after one that took longer to pack than to send
+_RAW = 64  # large frames that go as they are after one that took longer to pack than to send
 _LARGE = 1 << 17
 LONGEST = 1 << 26  # bytes of one frame: more is no frame of ours
 

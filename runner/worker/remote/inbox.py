@@ -8,18 +8,14 @@ import math
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from runner.errors import IntegrityError, StoreError
 from runner.worker.objects import clone_or_copy
 from runner.worker.remote.blobs import PIECE
 from runner.worker.remote.frames import Frame
 from runner.worker.values import dataclass
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
 
 _MANY = 32  # files: above it one sync of everything costs less than one for each
 
@@ -130,7 +126,6 @@ class _Coming:
         self._path = path
         self._descriptor = _opened(path)
         self._digest = hashlib.sha256()
-        self._hashing: Optional[Future[None]] = None
         left = offset
         while left:
             block = os.pread(self._descriptor, min(PIECE, left), offset - left)
@@ -141,16 +136,9 @@ class _Coming:
             self._digest.update(block)
             left -= len(block)
 
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        from concurrent.futures import ThreadPoolExecutor  # only where something large comes
-
-        return ThreadPoolExecutor(1)
-
     def take(self, offset: int, data: bytes) -> None:
-        """Write a piece, and hash it meanwhile."""
-        self._settle()
-        self._hashing = self._pool.submit(self._digest.update, data)
+        """Hash a piece, and write it."""
+        self._digest.update(data)
         view = memoryview(data)
         while view:
             written = os.pwrite(self._descriptor, view, offset)
@@ -158,7 +146,6 @@ class _Coming:
 
     def finish(self, sha256: str, places: Sequence[Place]) -> None:
         """Check the whole, and bring it to its places."""
-        self._settle()
         found = self._digest.hexdigest()
         try:
             if found != sha256:
@@ -175,16 +162,9 @@ class _Coming:
 
     def close(self) -> None:
         """Close the file."""
-        self._settle()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def _settle(self) -> None:
-        """Wait until the piece before is hashed."""
-        if self._hashing is not None:
-            self._hashing.result()
-            self._hashing = None
 
 
 def wanted(inbox: Inbox, sha256: str, size: Optional[int]) -> "list[Any]":

@@ -188,6 +188,8 @@ class Index:
             except sqlite3.Error as error:
                 if _is_damage(error) and self._renew(inode):
                     continue
+                if "full" in str(error):  # what this process knows is true all the same
+                    self._in_memory()
             break
         if self._memory is not None:
             with self._lock, tables.transaction(self._memory):

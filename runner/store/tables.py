@@ -57,7 +57,8 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        database.execute("ROLLBACK")
+        if database.in_transaction:  # on a full disk sqlite has ended it by itself
+            database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
 

@@ -69,6 +69,15 @@ def read_block(path: Path, offset: int, size: int) -> bytes:
         os.close(descriptor)
 
 
+def cure(error: OSError) -> str:
+    """Return what to do about a file that cannot be written, "" where nobody knows."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space (`mlrun gc`, `mlrun env prune`), or point MLRUN_HOME and MLRUN_CACHE at a larger disk"
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return "point MLRUN_HOME and MLRUN_CACHE at directories you can write to"
+    return ""
+
+
 def _write_aside(path: Path, data: bytes, mode: int) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
@@ -80,7 +89,7 @@ def _write_aside(path: Path, data: bytes, mode: int) -> Path:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         message = f"cannot write {path}: {error.strerror}"
-        raise StoreError(message, hint=_cure(error)) from error
+        raise StoreError(message, hint=cure(error)) from error
     return temporary
 
 
@@ -96,7 +105,7 @@ def _link(temporary: Path, path: Path, data: bytes, mode: int) -> bool:
         if error.errno in _NO_HARD_LINKS:
             return _create(path, data, mode)
         message = f"cannot write {path}: {error.strerror}"
-        raise StoreError(message, hint=_cure(error)) from error
+        raise StoreError(message, hint=cure(error)) from error
     return True
 
 
@@ -123,11 +132,3 @@ def _sync_directory(directory: Path) -> None:
         pass
     finally:
         os.close(descriptor)
-
-
-def _cure(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space (`mlrun gc`, `mlrun env prune`), or point MLRUN_HOME and MLRUN_CACHE at a larger disk"
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return "point MLRUN_HOME and MLRUN_CACHE at directories you can write to"
-    return ""

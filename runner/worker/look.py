@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Optional
 
@@ -23,6 +24,7 @@ from runner.worker.state import (
     killed,
 )
 
+_SCARCE = 1 << 16  # bytes on a disk: less is none
 _LAUNCH_GRACE = 30.0  # seconds a launched worker may take to claim its run after its submitter died
 
 
@@ -92,8 +94,17 @@ def _lost(run: RunDirectory, start: Optional[Start]) -> Outcome:
     asked = run.find(Cancellation)
     if asked is not None:
         return killed(asked)
+    full = _is_full(run)
+    cause = "the disk of the store is full" if full else "killed, or the machine went down"
     if start is None:
-        message = "the run was given up before its command began: mlrun was killed, or the machine went down"
+        message = f"the run was given up before its command began: {'' if full else 'mlrun was '}{cause}"
     else:
-        message = "the worker and the command are gone without a word: they were killed, or the machine went down"
-    return Outcome(status=LOST, at=now(), error=Failure(message, hint=f"see {run.worker_log}, and run it again"))
+        message = f"the worker and the command are gone without a word: {'' if full else 'they were '}{cause}"
+    hint = "free some space (`mlrun gc`, `mlrun env prune`)" if full else f"see {run.worker_log}"
+    return Outcome(status=LOST, at=now(), error=Failure(message, hint=f"{hint}, and run it again"))
+
+
+def _is_full(run: RunDirectory) -> bool:
+    """Whether a worker could not have said how the run ended, for want of room."""
+    there = os.statvfs(run.path)
+    return there.f_bavail * there.f_frsize < _SCARCE

@@ -1,8 +1,10 @@
 """What happens when the machine or somebody else is unkind: full disks, hostile repositories, floods."""
 
 import hashlib
+import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -38,7 +40,7 @@ def test_no_space_for_the_snapshot(mlrun: Mlrun, project: Project, small_disk: P
     assert said.out == ""
 
 
-@pytest.mark.parametrize("room", [16, 32])
+@pytest.mark.parametrize("room", [8, 16])
 def test_no_space_for_the_launch_leaves_no_run(mlrun: Mlrun, project: Project, small_disk: Path, room: int):
     home = str(small_disk / "store")
     before = mlrun("run", project.path, *LOCAL, MLRUN_HOME=home).ok()
@@ -50,6 +52,33 @@ def test_no_space_for_the_launch_leaves_no_run(mlrun: Mlrun, project: Project, s
     [run] = mlrun("list", "--json", MLRUN_HOME=home).ok().json["runs"]
     assert run["status"] == "succeeded", before.err
     assert [path.name for path in (small_disk / "store/runs").iterdir()] == [run["id"]]
+
+
+@pytest.mark.parametrize("room", [32, 68])
+def test_no_space_for_the_worker_is_said(mlrun: Mlrun, project: Project, small_disk: Path, room: int):
+    home = str(small_disk / "store")
+    mlrun("run", project.path, *LOCAL, MLRUN_HOME=home).ok()
+    fill(small_disk, room << 10)
+    said = mlrun("run", project.path, *LOCAL, MLRUN_HOME=home)
+    assert said.code == 125
+    assert "there is no room to work in" in said.err
+    assert "hint: free some space" in said.err
+    runs = mlrun("list", "--json", MLRUN_HOME=home).ok().json["runs"]
+    assert [run["status"] for run in runs] == ["failed", "succeeded"]
+
+
+def test_a_run_lost_on_a_full_disk_says_so(mlrun: Mlrun, project: Project, small_disk: Path):
+    project.write("MLproject", "entry_points: {main: {command: 'exec sleep 60'}}\n")
+    home = str(small_disk / "store")
+    run = small_disk / "store/runs" / mlrun("run", project.path, *LOCAL, "--detach", MLRUN_HOME=home).ok().out.strip()
+    until((run / "start.json").exists)
+    start = json.loads((run / "start.json").read_bytes())
+    for one in ("worker", "child"):
+        os.kill(start[one]["pid"], signal.SIGKILL)
+    fill(small_disk, 0)
+    until(lambda: mlrun("list", "--json", MLRUN_HOME=home).ok().json["runs"][0]["status"] == "lost")
+    error = mlrun("show", "latest", "--json", MLRUN_HOME=home).ok().json["result"]["error"]
+    assert error["message"].endswith("gone without a word: the disk of the store is full")
 
 
 def test_a_record_is_shown_where_it_cannot_be_sealed(mlrun: Mlrun, project: Project, small_disk: Path):

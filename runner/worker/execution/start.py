@@ -13,6 +13,7 @@ from runner.worker.execution import kin
 from runner.worker.execution.progress import teller
 from runner.worker.execution.signals import TIME_IS_UP, Cancelled, Signals
 from runner.worker.facts import Cancellation, Claim, Placement, Start
+from runner.worker.files import cure
 from runner.worker.processes import myself
 from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
@@ -68,7 +69,7 @@ def _carry_out(run: RunDirectory, signals: Signals, work: Work) -> Optional[Outc
         early = run.find(Cancellation)  # from before the claim: nobody can have sent us a signal
         if early is not None:
             return _cancelled(signal.Signals[f"SIG{early.signal}"])
-        run.reserve.write_bytes(_BALLAST)
+        _set_room_aside(run)
         from runner.worker.execution.prepare import Job
 
         placement = run.read(Placement)
@@ -82,6 +83,14 @@ def _carry_out(run: RunDirectory, signals: Signals, work: Work) -> Optional[Outc
         return _failed(stages[-1], error.message, error.hint)
     except Exception as error:  # noqa: BLE001 - a run ends in a terminal state, whatever happens
         return _failed(stages[-1], *_unforeseen(run, error))
+
+
+def _set_room_aside(run: RunDirectory) -> None:
+    try:
+        run.reserve.write_bytes(_BALLAST)
+    except OSError as error:
+        message = f"there is no room to work in {run.path}: {error.strerror}"
+        raise StoreError(message, hint=cure(error)) from None
 
 
 def _prepare_and_execute(job: Job, signals: Signals, stages: list[str]) -> Optional[Outcome]:
@@ -120,9 +129,13 @@ def _unforeseen(run: RunDirectory, error: Exception) -> tuple[str, str]:
 
 
 def _trace() -> bool:
+    """Write down what happened; False where the disk takes no more."""
     import traceback
 
-    traceback.print_exc()
+    try:
+        traceback.print_exc()
+    except OSError:
+        return False
     return True
 
 

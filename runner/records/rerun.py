@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import MlrunError
+from runner.records.members import differences, members_in, members_of
 from runner.records.origin import origin_of
 from runner.records.restore import restore, restore_file
 from runner.store.home import cache as default_cache
 from runner.worker.execution.digests import Digests
-from runner.worker.execution.inputs import digest_of, hash_declared, state_of
+from runner.worker.execution.inputs import Sight, digest_of, hash_declared, state_of
 from runner.worker.execution.opened import inputs_of
 from runner.worker.execution.workplace import Workplace
 from runner.worker.facts import InstalledEnvironment, Placement, SourceFacts
@@ -136,7 +137,7 @@ class _Search:
             return InputCheck(each.name, place, usable=False, stops=True, note=f"{label} is missing{was}")
         if each.sha256 in (None, found):
             return InputCheck(each.name, place, usable=True, stops=False)
-        note = f"{label} has changed: sha256 {each.sha256[:12]} then, {found[:12]} now{at}"
+        note = f"{label} has changed: sha256 {each.sha256[:12]} then, {found[:12]} now{at}{self._which(each, place)}"
         return InputCheck(each.name, place, usable=False, stops=True, note=note, changed=True)
 
     def check_observed(self) -> list[InputCheck]:
@@ -188,16 +189,31 @@ class _Search:
         below = {name[len(path) + 1 :]: sha256 for name, sha256 in matched.items() if name.startswith(f"{path}/")}
         return bool(matched) and each.sha256 in (None, digest_of_directory((below or matched).items()))
 
+    def _which(self, each: Input, place: str) -> str:
+        """Return which files of a directory, or of a glob, are not what they were, as far as that is known."""
+        mine = [fact for fact in self.facts if fact.name == each.name]
+        sights = self._sights_now(each, place)
+        if len(mine) == 1 and len(sights) == 1 and mine[0].path == each.path == sights[0].fact.path:
+            then, now = members_of(mine[0], self.objects), members_in(sights[0].listing)
+        else:
+            then = {fact.path: fact.sha256 or "" for fact in mine}
+            now = {sight.fact.path: sight.fact.sha256 or "" for sight in sights}
+        words = differences(then, now) if then and now else ""
+        return f": {words}" if words else ""
+
     def _digest_now(self, each: Input, place: str) -> str | None:
         """Return the digest of an input as the worker would find it; None where it is not there."""
+        sights = self._sights_now(each, place)
+        return digest_of(each, [sight.fact for sight in sights]) if sights else None
+
+    def _sights_now(self, each: Input, place: str) -> tuple[Sight, ...]:
         inside = not posixpath.isabs(each.path) and place.endswith(f"/{each.path}")
         project = Path(place[: -len(each.path)]) if inside else (self.base or Path("/"))
         workplace = Workplace(project, project, fresh=False, entries=(), places={each.name: place})
         try:
-            sights = hash_declared([replace(each, sha256=None)], workplace, self.digests, _silent)
+            return hash_declared([replace(each, sha256=None)], workplace, self.digests, _silent)
         except MlrunError:
-            return None
-        return digest_of(each, [sight.fact for sight in sights])
+            return ()
 
     def _restored(self, fact: FileFact, sha256: str) -> str:
         return restore_file(fact.path, sha256, fact.mode, self.objects, self.restored)

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from runner.records.members import members_of
 from runner.records.places import lines_of
 from runner.worker.execution.inputs import digest_of
 from runner.worker.hashing import sha256_of
@@ -16,7 +17,6 @@ from runner.worker.objects import Objects
 from runner.worker.results import FileFact
 from runner.worker.spec import Input
 
-_LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BITS = 0o777
 
@@ -42,8 +42,8 @@ def restore(each: Input, facts: Iterable[FileFact], objects: Objects, root: Path
             return None
         modes = {_relative(fact.path): fact.mode for fact in mine}
         return str(_tree(each.sha256, inner, modes, objects, root) / _relative(each.path))
-    mode = mine[0].mode if mine else 0o644
-    return restore_file(each.path, each.sha256, mode, objects, root) if objects.has(each.sha256) else None
+    mode, size = (mine[0].mode, mine[0].size) if mine else (0o644, None)
+    return restore_file(each.path, each.sha256, mode, objects, root) if objects.has(each.sha256, size) else None
 
 
 def restore_file(path: str, sha256: str, mode: int, objects: Objects, root: Path) -> str:
@@ -58,12 +58,10 @@ def restore_file(path: str, sha256: str, mode: int, objects: Objects, root: Path
 
 def files_of(fact: FileFact, objects: Objects) -> Mapping[str, str] | None:
     """Return the files of an input directory whose text and files are all in the store; None for anything else."""
-    if fact.sha256 is None or not objects.has(fact.sha256) or objects.has(fact.sha256, fact.size):
+    found = members_of(fact, objects)
+    if found is None or not all(_stays(path) and not posixpath.isabs(path) for path in found):
         return None
-    matches = [_LINE.fullmatch(line) for line in os.fsdecode(objects.read(fact.sha256)).split("\n")[:-1]]
-    found = {match[2]: match[1] for match in matches if match is not None}
-    stays = all(_stays(path) and not posixpath.isabs(path) for path in found)
-    if not stays or len(found) != len(matches) or not all(objects.has(sha256) for sha256 in found.values()):
+    if not all(objects.has(sha256) for sha256 in found.values()):
         return None
     return found if sum(objects.path(each).stat().st_size for each in found.values()) == fact.size else None
 

@@ -55,10 +55,15 @@ def open_regular(path: AnyPath) -> FileIO:
     return FileIO(descriptor, "rb")
 
 
-def digest_of_directory(files: Iterable[tuple[str, str]]) -> str:
-    """Return the digest of (path, sha256) pairs: the sha256 of their sorted `sha256  path` lines."""
+def listing_of(files: Iterable[tuple[str, str]]) -> bytes:
+    """Return (path, sha256) pairs as a text: their sorted `sha256  path` lines."""
     lines = sorted(f"{sha256}  {path}\n" for path, sha256 in files)
-    return sha256_of("".join(lines).encode("utf-8", "surrogateescape"))
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def digest_of_directory(files: Iterable[tuple[str, str]]) -> str:
+    """Return the digest of (path, sha256) pairs: the sha256 of the text that lists them."""
+    return sha256_of(listing_of(files))
 
 
 def stat_key(status: os.stat_result) -> Key:

@@ -49,7 +49,10 @@ def ran(store: Store, project: Path, *inputs: Input, observed: tuple[str, ...] =
     run.write(Placement(str(store.root), str(store.cache), root=str(project), inputs=places))
     digests = Digests(store.cache)
     workplace = Workplace(project, project, fresh=False, entries=(), places=places)
-    facts = [sight.fact for sight in hash_declared(inputs, workplace, digests, print)]
+    sights = hash_declared(inputs, workplace, digests, print)
+    for sight in sights:
+        store.objects.add(sight.listing)  # as the worker does
+    facts = [sight.fact for sight in sights]
     for path in observed:
         data = (project / path).read_bytes()
         facts.append(FileFact(path, len(data), sha256_of(data), "observed"))
@@ -113,6 +116,30 @@ def test_changed_and_missing_inputs_stop_with_a_line_each(store, project, item):
     found = checked(store, run)[item.name]
     assert (found.usable, found.stops) == (False, True)
     assert found.note == f"{item.path} is missing: it was at {project / item.path}"
+
+
+@pytest.mark.parametrize(("item", "prefix"), [(DIRECTORY, ""), (GLOB, "data/")])
+def test_the_files_that_changed_came_or_went_are_named(store, project, item, prefix):
+    for number in range(4):
+        (project / f"data/many{number}.csv").write_text("then")
+    run = ran(store, project, item)
+    (project / "data/a.csv").write_text("now")
+    (project / "data/b.csv").unlink()
+    (project / "data/new.csv").write_text("x")
+    note = checked(store, run)[item.name].note
+    assert note.endswith(f": {prefix}a.csv has changed, {prefix}b.csv is gone, {prefix}new.csv is new")
+    for number in range(4):
+        (project / f"data/many{number}.csv").write_text("now")
+    note = checked(store, run)[item.name].note
+    assert note.endswith(f"{prefix}many2.csv has changed, {prefix}many3.csv has changed and 2 more")
+    assert checked(store, ran(store, project, FILE))[FILE.name].note == ""
+
+
+def test_a_directory_of_which_the_store_has_the_list_alone_is_missing(store, project):
+    run = ran(store, project, DIRECTORY)
+    shutil.rmtree(project)
+    found = checked(store, run)["data"]
+    assert (found.usable, found.stops) == (False, True)
 
 
 def test_a_path_parameter_is_checked_where_it_lies(store, project, tmp_path):

@@ -141,11 +141,10 @@ class _Gatherer:
         """Take an input that another run has written, and that the store has for that."""
         objects = self._store.objects
         assert fact.sha256 is not None
-        members = files_of(fact, objects) or {}
-        named = (fact.sha256, *members.values())
-        if not all(map(objects.has, named)):
+        members = files_of(fact, objects)
+        if members is None and not objects.has(fact.sha256, fact.size):
             return False
-        for sha256 in named:
+        for sha256 in (fact.sha256, *(members or {}).values()):
             self._object(sha256, objects.path(sha256))
         return True
 

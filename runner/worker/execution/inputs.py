@@ -18,7 +18,7 @@ from runner.worker.execution.scan import Listing, scan_whole
 from runner.worker.execution.workplace import Workplace
 from runner.worker.facts import Gap
 from runner.worker.globs import expand, matches
-from runner.worker.hashing import Key, digest_of_directory, stat_key
+from runner.worker.hashing import Key, digest_of_directory, listing_of, sha256_of, stat_key
 from runner.worker.results import FileFact, Files
 from runner.worker.spec import Input
 from runner.worker.values import dataclass
@@ -35,6 +35,7 @@ class Sight:
     fact: FileFact
     states: tuple[tuple[str, Key], ...]  # absolute path, state of what lies there; several for a directory
     gaps: tuple[Gap, ...] = ()
+    listing: bytes = b""  # of a directory: the text of which its digest is one
 
 
 def hash_declared(inputs: Sequence[Input], workplace: Workplace, digests: Digests, say: Say) -> tuple[Sight, ...]:
@@ -213,10 +214,11 @@ def _hash_directory(blank: FileFact, root: str, digests: Digests, say: Say) -> S
     except OSError as error:
         message = f"the input {error.filename} cannot be read: {error.strerror}"
         raise MlrunError(message, hint="inputs are hashed before the run begins, so they have to be readable") from None
-    fact = replace(blank, size=size, sha256=digest_of_directory(pairs), mode=0o755)
+    text = listing_of(pairs)
+    fact = replace(blank, size=size, sha256=sha256_of(text), mode=0o755)
     states = tuple((f"{root}/{path}", stat_key(status)) for path, status in files.items())
     gaps = (Gap("inputs", f"{blank.path}/{path} is not part of the input {blank.path}") for path in listing.skipped)
-    return Sight(fact, states, tuple(gaps))
+    return Sight(fact, states, tuple(gaps), text)
 
 
 def _state(path: str) -> Optional[Key]:

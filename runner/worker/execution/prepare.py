@@ -104,6 +104,9 @@ def get_ready(job: Job, workplace: Workplace, installed: InstalledEnvironment, s
     command = render(job.spec.command, job.spec.parameters, workplace.places)
     digests = Digests(job.cache)
     sights = hash_declared(job.spec.inputs, workplace, digests, job.say)
+    for sight in sights:
+        if sight.listing:  # so that a re-run can say which of a directory's files are not what they were
+            job.objects.add(sight.listing)
     before, observed = _look(job, workplace, sights, digests)
     facts = (*(sight.fact for sight in sights), *observed.files)
     unseen = (gap for sight in sights for gap in sight.gaps)

@@ -5,7 +5,6 @@ The runs are written as they stand on disk after `mlrun run`: sealed, with every
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import subprocess
@@ -52,16 +51,15 @@ def fill(store: Store, number: int) -> None:
     run = first_run(store)
     record = finish(run, store)
     assert isinstance(record, dict)
+    text, sealed = pretty(record), hashlib.sha256(run.contents.read_bytes()).hexdigest().encode()
     names = ("request.json", "spec.json", "source.json", "outputs.json", "outcome.json", "stdout.log", "metrics.jsonl")
     content = {name: (run.path / name).read_bytes() for name in names}
     for _ in range(number - 1):
         identity = new_id()
-        one = copy.deepcopy(record)
         mine = {**content, "request.json": content["request.json"].replace(run.id.encode(), identity.encode())}
         listed = b"".join(line(name, hashlib.sha256(mine[name]).hexdigest()) for name in sorted(mine))
-        one["run"]["id"] = identity  # type: ignore[index,call-overload]
-        one["contents"]["sha256"] = hashlib.sha256(listed).hexdigest()  # type: ignore[index,call-overload]
-        data = pretty(one)
+        digest = hashlib.sha256(listed).hexdigest().encode()
+        data = text.replace(run.id.encode(), identity.encode()).replace(sealed, digest)
         seal = f"{hashlib.sha256(data).hexdigest()}  record.json\n".encode()
         directory = store.root / "runs" / identity
         directory.mkdir()

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,6 +37,20 @@ class Session:
         """Say a line of talk."""
         if not self.quiet:
             _print_talk(text)
+
+    @contextlib.contextmanager
+    def status(self) -> Iterator[Callable[[str], None]]:
+        """Give what shows how far something is, in one line that each word replaces; on a terminal alone."""
+        shown = not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+        def show(text: str) -> None:
+            if shown:
+                click.echo(f"\r{text}\033[K", err=True, nl=False)
+
+        try:
+            yield show
+        finally:
+            show("")
 
     def detail(self, text: str) -> None:
         """Say a line that only --verbose asks for."""

@@ -15,8 +15,6 @@ from runner.errors import UsageError
 if TYPE_CHECKING:
     from runner.flow.verify import Verified
 
-_OFTEN = 1000  # runs between two words of progress
-
 
 @click.command(short_help="Check that runs are still what was sealed.")
 @click.argument("run_ids", metavar="[ID]...", nargs=-1, shell_complete=complete_runs)
@@ -51,13 +49,14 @@ def verify(session: Session, run_ids: tuple[str, ...], everything: bool, allowed
         allowed = Path(configured).expanduser()
     store = session.store
     runs = list(store.runs()) if everything else [store.find(each) for each in run_ids]
-    count = len(runs)
-
-    def progress(done: int) -> None:
-        if done % _OFTEN == 0:
-            session.say(f"{done:,} of {count:,} runs")
-
-    result = check(store, runs, everything=everything, allowed=allowed, progress=progress)
+    with session.status() as status:
+        result = check(
+            store,
+            runs,
+            everything=everything,
+            allowed=allowed,
+            progress=lambda done, count, what: status(f"{done:,} of {count:,} {what}"),
+        )
     _print(session, result)
     sys.exit(0 if result.whole else 1)
 

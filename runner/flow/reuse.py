@@ -13,7 +13,7 @@ from pathlib import Path
 from runner.errors import MlrunError
 from runner.flow.outputs import bring_back, is_whole
 from runner.flow.prepare import Prepared
-from runner.records.contents import is_as_sealed
+from runner.records.verify import is_as_sealed
 from runner.store.store import Store
 from runner.worker.environment import discovery
 from runner.worker.environment.interpreters import Interpreters, same

@@ -6,13 +6,14 @@ holds a backslash or a line's end.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from runner.errors import FormatError
-from runner.records.seal import check_seal
 from runner.worker.files import read_json, write_once
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.rundir import RunDirectory
@@ -23,13 +24,19 @@ _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 
 def names(run: RunDirectory) -> Iterator[str]:
     """Yield the files that a record seals, relative to the run directory, sorted; links are not followed."""
-    own = (run.record, run.seal, run.contents, run.signatures, run.imported, run.work, run.scratch, run.secrets)
-    later = (run.notes, run.published, run.seen, run.launcher_log)  # what comes, or grows, when the record is sealed
-    left_out = {path.name for path in (*own, *later)} | {"cancel.json"}
+    left_out = _left_out()
     with os.scandir(run.path) as entries:
         top = sorted((entry for entry in entries if entry.name not in left_out and entry.name[0] != "."), key=_name)
     for entry in top:
         yield from _below(entry, "")
+
+
+@functools.cache
+def _left_out() -> frozenset[str]:
+    run = RunDirectory(Path())
+    own = (run.record, run.seal, run.contents, run.signatures, run.imported, run.work, run.scratch, run.secrets)
+    later = (run.notes, run.published, run.seen, run.launcher_log)  # what comes, or grows, when the record is sealed
+    return frozenset(path.name for path in (*own, *later)) | {"cancel.json"}
 
 
 def seal_contents(run: RunDirectory) -> str:
@@ -48,17 +55,6 @@ def _artifacts(run: RunDirectory) -> Mapping[str, str | None]:
         return {fact["path"]: fact["sha256"] for fact in data["files"] if fact["basis"] == "logged"}
     except (OSError, FormatError, KeyError, TypeError):  # a run without outputs, or a damaged one
         return {}
-
-
-def is_as_sealed(run: RunDirectory) -> bool:
-    """Whether a run's record and every file that it seals is what it was."""
-    if check_seal(run) is not None:
-        return False
-    record: Any = read_json(run.record)
-    data = run.contents.read_bytes()
-    if record.get("contents") is None or record["contents"]["sha256"] != sha256_of(data):
-        return False
-    return all(sha256_of_file(run.path / name) == sha256 for name, sha256 in parse(data).items())
 
 
 def parse(data: bytes) -> Mapping[str, str]:

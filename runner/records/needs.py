@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from runner.errors import MlrunError
 from runner.worker.facts import InstalledEnvironment, SourceFacts
@@ -25,12 +25,14 @@ class Need:
 
 
 def needs(run: RunDirectory, read: Read) -> Iterator[Need]:
-    """Yield what a run names, the snapshot first; an object can be several things. FormatError for damaged files.
-
-    Of a manifest that is missing or damaged only itself is yielded: it alone knows its files.
-    """
+    """Yield what a run names, the snapshot first; an object can be several things. FormatError for damaged files."""
     spec, source = run.read(RunSpec), run.find(SourceFacts)
-    yield from _snapshot(spec, source, read)
+    yield from snapshot_needs(spec.snapshot.manifest, () if source is None else source.not_stored, read)
+    yield from other_needs(run, spec, source)
+
+
+def other_needs(run: RunDirectory, spec: RunSpec, source: SourceFacts | None) -> Iterator[Need]:
+    """Yield what a run names beside its snapshot. FormatError for damaged files."""
     if source is not None and source.patch is not None:
         yield Need(source.patch, "the patch of uncommitted changes")
     installed = run.find(InstalledEnvironment)
@@ -44,11 +46,12 @@ def needs(run: RunDirectory, read: Read) -> Iterator[Need]:
                 yield Need(fact.sha256, f"the {kind} {fact.path}")
 
 
-def _snapshot(spec: RunSpec, source: SourceFacts | None, read: Read) -> Iterator[Need]:
-    yield Need(spec.snapshot.manifest, "the snapshot's manifest")
-    large = set() if source is None else set(source.not_stored)
+def snapshot_needs(manifest: str, not_stored: Collection[str], read: Read) -> Iterator[Need]:
+    """Yield what a snapshot names; of a manifest that is missing or damaged only itself: it alone knows its files."""
+    yield Need(manifest, "the snapshot's manifest")
+    large = set(not_stored)
     try:
-        entries = decode_manifest(read(spec.snapshot.manifest))
+        entries = decode_manifest(read(manifest))
     except MlrunError:
         return
     for entry in entries:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from runner.errors import FormatError, MlrunError
 from runner.records import contents
 from runner.records.finish import finish
-from runner.records.needs import needs
+from runner.records.needs import Need, other_needs, snapshot_needs
 from runner.records.origin import origin_of
 from runner.records.seal import check_seal
 from runner.store.store import Store
+from runner.worker.facts import SourceFacts
 from runner.worker.files import read_json
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.look import look
@@ -33,26 +35,43 @@ class Finding:
 
 
 class ObjectCheck:
-    """Reads each object once, however many runs name it."""
+    """Reads each object, and what each snapshot names, once, however many runs name it."""
 
-    def __init__(self, objects: Objects) -> None:
-        """Name the objects; none is read yet."""
+    def __init__(self, objects: Objects, known: Mapping[str, str | None] | None = None) -> None:
+        """Name the objects; ``known`` is what was wrong with those that were read already, None where nothing was."""
         self._objects = objects
+        self._read = known or {}
         self._known: dict[str, str | None] = {}
+        self._snapshots: dict[tuple[str, tuple[str, ...]], tuple[tuple[Need, str], ...]] = {}
 
     def problem(self, sha256: str) -> str | None:
         """Return what is wrong with an object, None where it is whole."""
+        if sha256 in self._read:
+            return self._read[sha256]
         if sha256 not in self._known:
             self._known[sha256] = compared(self._objects.path(sha256), sha256)
         return self._known[sha256]
 
-    def others(self) -> Iterator[Finding]:
-        """Read the objects that were not read yet, and yield what is wrong with them."""
-        for directory in sorted(self._objects.root.glob("[0-9a-f][0-9a-f]")):
-            for path in sorted(directory.iterdir()):
-                sha256 = directory.name + path.name
-                if sha256 not in self._known and (problem := self.problem(sha256)) is not None:
-                    yield Finding(object_name(sha256), problem)
+    def broken(self, run: RunDirectory) -> Iterator[tuple[Need, str]]:
+        """Yield which of the objects that a run names are not whole, and why. FormatError where it is damaged."""
+        spec, source = run.read(RunSpec), run.find(SourceFacts)
+        key = spec.snapshot.manifest, () if source is None else source.not_stored
+        if key not in self._snapshots:
+            self._snapshots[key] = tuple(self._broken(snapshot_needs(*key, self._objects.read)))
+        yield from self._snapshots[key]
+        yield from self._broken(other_needs(run, spec, source))
+
+    def _broken(self, named: Iterable[Need]) -> Iterator[tuple[Need, str]]:
+        for need in named:
+            problem = self.problem(need.sha256)
+            if problem is not None and (need.kept or problem != "is missing"):
+                yield need, problem
+
+
+def object_digests(objects: Objects) -> list[str]:
+    """Return the digests by which the objects of a store are named, sorted."""
+    directories = sorted(objects.root.glob("[0-9a-f][0-9a-f]"))
+    return [directory.name + name for directory in directories for name in sorted(os.listdir(directory))]  # noqa: PTH208
 
 
 def object_name(sha256: str) -> str:
@@ -60,7 +79,7 @@ def object_name(sha256: str) -> str:
     return f"objects/sha256/{sha256[:2]}/{sha256[2:]}"
 
 
-def compared(path: Path, sha256: str) -> str | None:
+def compared(path: Path | str, sha256: str) -> str | None:
     """Return what is wrong with a file that is to have a digest, None where it has it."""
     try:
         found = sha256_of_file(path)
@@ -85,8 +104,15 @@ def check_run(run: RunDirectory, store: Store, objects: ObjectCheck) -> tuple[Fi
         return tuple(check.findings)
     record = check.record()
     check.files(record)
-    check.objects(store.objects, objects)
+    check.objects(objects)
     return tuple(check.findings)
+
+
+def is_as_sealed(run: RunDirectory) -> bool:
+    """Whether a sealed run's record and every file of its directory can be checked, and is what it was."""
+    check = _Check(run)
+    check.files(check.record())
+    return not check.findings
 
 
 @dataclass(frozen=True)
@@ -164,9 +190,9 @@ class _Check:
         return record is not None and sha256_of_file(self._run.path / name) in record.outputs
 
     def _compare(self, listed: Mapping[str, str]) -> None:
-        left_out = self._left_out()
+        left_out, directory = self._left_out(), str(self._run.path)
         for name, sha256 in listed.items():
-            problem = compared(self._run.path / name, sha256)
+            problem = compared(f"{directory}/{name}", sha256)
             if problem is not None and name in left_out and not (self._run.path / name).exists():
                 self.note(name, "was left out when the run was shared")
             elif problem is not None:
@@ -180,16 +206,14 @@ class _Check:
             return ()
         return () if origin is None else origin.without
 
-    def objects(self, objects: Objects, check: ObjectCheck) -> None:
+    def objects(self, check: ObjectCheck) -> None:
         """Check the objects that the run names, and the outputs that are kept in its directory alone."""
-        run, said = self._run, set[str]()
+        said = set[str]()
         try:
-            for need in needs(run, objects.read):
-                problem = check.problem(need.sha256)
-                absent = problem == "is missing" and not need.kept
-                if problem is not None and not absent and need.sha256 not in said:
+            for need, problem in check.broken(self._run):
+                if need.sha256 not in said:
                     said.add(need.sha256)
-                    self.findings.append(Finding(object_name(need.sha256), f"({need.what}) {problem}", run.id))
+                    self.findings.append(Finding(object_name(need.sha256), f"({need.what}) {problem}", self._run.id))
             self._kept_here()
         except MlrunError as error:
             if not self.findings:

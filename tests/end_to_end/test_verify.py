@@ -1,14 +1,19 @@
 """A bit that is flipped anywhere in a run, its objects or the index is found, and the file is named."""
 
+import contextlib
+import os
+import random
 import sqlite3
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from runner.flow import spread
 from runner.flow.verify import verify
 from runner.store.store import Store
-from tests.end_to_end.conftest import Mlrun, Project
+from tests.end_to_end.conftest import MLRUN, Mlrun, Project
 
 
 @pytest.fixture
@@ -47,6 +52,40 @@ def write(path: Path, data: bytes) -> None:
 def found(run: Path) -> list[str]:
     store = Store.open()
     return [each.file for each in verify(store, [store.directory(run.name)], everything=True).findings if each.wrong]
+
+
+def test_several_processes_find_the_same(mlrun: Mlrun, sealed: Path, monkeypatch: pytest.MonkeyPatch):
+    mlrun("run", mlrun.cwd / "project").ok()
+    store = Store.open()
+    runs = list(store.runs())
+    flipped(runs[0].stdout, 0)
+    flipped(runs[1].path / "spec.json", -2)
+    victim = store.objects.path(mlrun.show(sealed.name)["code"]["patch"]["sha256"])
+    flipped(victim, 0)
+    with sqlite3.connect(store.root / "index.sqlite") as database:
+        database.execute("UPDATE run SET status = 'failed'")
+    alone = verify(store, runs, everything=True)
+    monkeypatch.setattr(spread, "_PART", 1)
+    monkeypatch.setattr(spread, "processors", lambda: 2)
+    told: list[tuple[int, int, str]] = []
+    assert verify(store, runs, everything=True, progress=lambda *what: told.append(what)) == alone
+    assert len({finding.file for finding in alone.findings if finding.wrong}) == 4
+    assert [each for each in told if each[2] == "runs"] == [(1, 2, "runs"), (2, 2, "runs")]
+
+
+def test_progress_is_a_line_of_a_terminal_that_goes_away(mlrun: Mlrun, sealed: Path):
+    assert "of 1 runs" not in mlrun("verify", "--all").ok().err
+    near, far = os.openpty()
+    child = subprocess.Popen([*MLRUN, "verify", "--all"], stdin=subprocess.DEVNULL, stdout=far, stderr=far)
+    os.close(far)
+    said = b""
+    with contextlib.suppress(OSError):  # the terminal goes with the child
+        while data := os.read(near, 1000):
+            said += data
+    os.close(near)
+    assert child.wait(60) == 0
+    assert b"\r1 of 1 runs" in said
+    assert b"\x1b[K1 run verified" in said
 
 
 def test_what_is_whole_is_said_to_be(mlrun: Mlrun, sealed: Path):
@@ -137,9 +176,43 @@ def test_what_the_index_says_is_compared_with_the_records(mlrun: Mlrun, sealed: 
     index.unlink()
     mlrun("list").ok()
     assert found(sealed) == []
+    whole = index.read_bytes()
+    with sqlite3.connect(index) as database:
+        database.execute("UPDATE run SET id = replace(id, '-7', '-8')")
+    assert found(sealed) == ["index.sqlite"]  # it has a run that is not there
+    index.write_bytes(whole)
+    with sqlite3.connect(index) as database:
+        database.execute("DELETE FROM run")
+    assert found(sealed) == ["index.sqlite"]
+    (sealed.parent / "0").mkdir()  # directories that came or went by hand are found by the next question
+    assert found(sealed) == []
+    (sealed.parent / "0").rmdir()
+    index.unlink()
+    mlrun("list").ok()
     with sqlite3.connect(index) as database:
         database.execute("UPDATE run SET status = 'failed'")
     assert found(sealed) == ["index.sqlite"]
+
+
+def test_what_is_not_found_in_the_index_says_nothing(mlrun: Mlrun, sealed: Path):
+    mlrun("list").ok()
+    index = sealed.parent.parent / "index.sqlite"
+    whole = index.read_bytes()
+
+    def said() -> list[list[tuple[object, ...]]]:
+        with contextlib.closing(sqlite3.connect(index)) as database:
+            return [
+                database.execute(f"SELECT * FROM {each}").fetchall() for each in ("run", "label", "output", "input")
+            ]
+
+    truth, missed = said(), 0
+    for position in random.Random(6).sample(range(len(whole)), 150):
+        flipped(index, position)
+        if found(sealed) == []:
+            missed += 1
+            assert said() == truth, position
+        index.write_bytes(whole)
+    assert 0 < missed < 150  # bytes that are in no use, and some that are
 
 
 def test_nothing_named_and_a_run_that_goes_on(mlrun: Mlrun, project: Project):

@@ -29,7 +29,7 @@ def host_facts() -> HostFacts:
         libc=_libc(),
         cpu_model=model,
         cpu_features=features,
-        cpus=_cpus(),
+        cpus=processors(),
         memory=memory,
         gpus=gpus,
         container=_container(),
@@ -62,7 +62,8 @@ def _memory() -> Optional[int]:
         return None
 
 
-def _cpus() -> int:
+def processors() -> int:
+    """Return how many processors this process may use; 0 where that is not known."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 0

@@ -94,13 +94,15 @@ class Cargo:
 
     def _locks(self, run: RunDirectory, launch: Launch) -> dict[str, str]:
         """Return the locks that earlier runs have left here for these requirements."""
-        if self._spec.environment.kind != "virtualenv" or self._spec.environment.lock is not None or launch.upgrade:
+        kind, pinned = self._spec.environment.kind, self._spec.environment.lock
+        if kind not in _USES_UV or pinned is not None or launch.upgrade:
             return {}
+        from runner.worker.environment.conda.locking import question
         from runner.worker.environment.locking import common
 
         place = Placement(str(self._store.root), str(self._store.cache))
         site = Site(self._spec, place, self._store.objects, run.work, launch.say, run.scratch, launch.installer)
-        return sent.known(site, common(site))
+        return sent.known(site, question(site) if kind == "conda" else common(site))
 
     def _object(self, sha256: str) -> Thing:
         path = self._store.objects.path(sha256)

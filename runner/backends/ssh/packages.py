@@ -86,7 +86,7 @@ def _lock(site: Site, found: Survey) -> str:
     target = Target(found.interpreter.version, found.interpreter.platform, _triple(found))
     data = resolve(site, here, Wish(target=target)).data
     lock = site.objects.add(data)
-    sent.note(site, common(site), found.interpreter, lock)
+    sent.note(site, common(site), sent.slug(found.interpreter), lock)
     return lock
 
 

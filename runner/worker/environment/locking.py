@@ -108,7 +108,7 @@ def _resolved(site: Site, interpreter: Interpreter) -> Taken:
         return _digested(site.objects.add(done.data), done.data, interpreter)
 
     taken = resolved(site, asked(site, interpreter), solve)
-    sent.note(site, common(site), interpreter, taken.known.lock)
+    sent.note(site, common(site), sent.slug(interpreter), taken.known.lock)
     return replace(taken, gaps=tuple(gaps))
 
 

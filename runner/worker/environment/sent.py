@@ -1,4 +1,4 @@
-"""Locks that serve other machines: which lock answers a question for a Python series and platform, here and there."""
+"""Locks that serve other machines: which lock answers a question for a platform and Python series, here and there."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from runner.worker.spec import Interpreter
 
 
 def slug(interpreter: Interpreter) -> str:
-    """Return what a lock is good for: "3.11 linux-x86_64"."""
+    """Return what a lock of wheels is good for: "3.11 linux-x86_64"."""
     series = ".".join(map(str, versions.release_of(interpreter.version)[:2]))
     return f"{series} {interpreter.platform}"
 
 
-def note(site: Site, parts: Mapping[str, str], interpreter: Interpreter, lock: str) -> None:
+def note(site: Site, parts: Mapping[str, str], good_for: str, lock: str) -> None:
     """Keep which lock was resolved for a question; a cache that cannot be written is left as it is."""
     path = _place(site, parts)
-    found: Json = {**_read(path), slug(interpreter): lock}
+    found: Json = {**_read(path), good_for: lock}
     with contextlib.suppress(OSError, StoreError):
         path.parent.mkdir(parents=True, exist_ok=True)
         rewrite(path, canonical(found))

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import locking
+from runner.worker.environment import locking, sent
 from runner.worker.environment.conda import lockfile
+from runner.worker.environment.conda.lockfile import CondaLock
 from runner.worker.environment.locking import Known, Local, Taken
 from runner.worker.environment.project_lock import specification
 from runner.worker.environment.site import Site
@@ -36,15 +37,29 @@ def take(site: Site) -> Taken:
     def solved() -> Known:
         from runner.worker.environment.conda.solving import Wish, solve  # a warm run solves nothing
 
-        names = site.placement.upgrade_packages
-        standing = _standing(site) if names else None
-        before = None if standing is None else lockfile.read(locking.bytes_of(site, standing.known.lock))
-        done = solve(site, Wish(preferred=before, upgrade=names))
+        done = solve(site, Wish(preferred=_preferred(site), upgrade=site.placement.upgrade_packages))
         gaps.extend(done.gaps)
         data = lockfile.write(done.lock)
         return _digested(site.objects.add(data), data)
 
-    return replace(locking.resolved(site, asked(site), solved), gaps=tuple(gaps))
+    taken = locking.resolved(site, asked(site), solved)
+    sent.note(site, question(site), lockfile.host_platform(), taken.known.lock)
+    return replace(taken, gaps=tuple(gaps))
+
+
+def _preferred(site: Site) -> Optional[CondaLock]:
+    """Return the lock of which a solution keeps what fits: it stands here, or came with the run from another machine.
+
+    Another machine's is none to take as it is: it may have a newer C library, or another driver of its GPUs.
+    """
+    if site.placement.upgrade_packages:
+        standing = _standing(site)
+        lock = None if standing is None else standing.known.lock
+    else:
+        lock = None if site.placement.upgrade else site.placement.locks.get(lockfile.host_platform())
+        if lock is not None:
+            site.say("the versions of the machine that sent the run are kept, as far as they fit this one")
+    return None if lock is None else lockfile.read(locking.bytes_of(site, lock))
 
 
 def known(site: Site) -> Optional[Taken]:
@@ -102,22 +117,25 @@ def fresh_locks_of(project: Path, wanted: EnvironmentSpec, *platforms: str) -> "
 
 def asked(site: Site) -> dict[str, str]:
     """Return the question that a lock answers, part by part; what changes by itself, as channels do, is none of it."""
-    wanted = site.wanted
-    parts = {
-        **locking.common(site),
-        "platform": lockfile.host_platform(),
-        "libc": lockfile.libc() or "",
-        "channels": "\n".join(wanted.channels),
-        "conda dependencies": "\n".join(wanted.packages),
-        "channel priority": wanted.channel_priority or PRIORITY,
-    }
+    parts = {**question(site), "platform": lockfile.host_platform(), "libc": lockfile.libc() or ""}
     parts.update({name: value for name, value in os.environ.items() if name.startswith(_OVERRIDES)})
     return parts
 
 
+def question(site: Site) -> dict[str, str]:
+    """Return the parts of the question that are the same on every machine."""
+    wanted = site.wanted
+    return {
+        **locking.common(site),
+        "channels": "\n".join(wanted.channels),
+        "conda dependencies": "\n".join(wanted.packages),
+        "channel priority": wanted.channel_priority or PRIORITY,
+    }
+
+
 def _known_of(site: Site, lock: str, where: str) -> Known:
-    question: Json = {"lock": lock, "kind": "conda"}
-    return locking.understood(site, question, lambda: _digested(lock, locking.bytes_of(site, lock), where))
+    key: Json = {"lock": lock, "kind": "conda"}
+    return locking.understood(site, key, lambda: _digested(lock, locking.bytes_of(site, lock), where))
 
 
 def _digested(lock: str, data: bytes, where: str = "the lock") -> Known:

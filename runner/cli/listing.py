@@ -18,7 +18,6 @@ from runner.store.summary import STATUSES
 
 if TYPE_CHECKING:
     from runner.store.index import Filter, Summary
-    from runner.store.store import Store
     from runner.worker.state import State
 
 _COLORS = {"succeeded": "green", "failed": "red", "killed": "yellow", "lost": "red", "running": "cyan"}
@@ -108,7 +107,7 @@ def list_runs(session: Session, /, **options: Any) -> None:
     states = refresh(store)
     limit = options["limit"] or (None if options["everything"] or session.json or options["as_csv"] else 20)
     summaries = store.index.query(wanted, sort=options["sort"], limit=limit, reverse=options["reverse"])
-    rows = [_as_now(summary, states.get(summary.id), store) for summary in summaries]
+    rows = [_as_now(summary, states.get(summary.id)) for summary in summaries]
     columns = _spread(columns, summaries)
     if session.json:
         session.emit(runs=[_plain(summary, status) for summary, status in rows])
@@ -128,22 +127,15 @@ def list_runs(session: Session, /, **options: Any) -> None:
         session.say("no runs fit" if _is_filtered(options) else "no runs yet; `mlrun run DIR` makes the first")
 
 
-def _as_now(summary: Summary, state: State | None, store: Store) -> tuple[Summary, str]:
-    """Return a run and its status; of one that goes on here, also when it was started: the index does not know."""
+def _as_now(summary: Summary, state: State | None) -> tuple[Summary, str]:
+    """Return a run and its status; of one that goes on, also when it was started: the index does not know."""
     if state is None:
         return summary, summary.status
-    if state.ended or summary.started is not None:
+    if state.started is None or summary.started is not None:
         return summary, state.name
-    from contextlib import suppress
     from dataclasses import replace
 
-    from runner.errors import FormatError
-    from runner.worker.facts import Start
-
-    with suppress(FormatError, OSError):
-        start = store.directory(summary.id).find(Start)
-        summary = summary if start is None else replace(summary, started=start.at)
-    return summary, state.name
+    return replace(summary, started=state.started), state.name
 
 
 def _say_notes(session: Session, notes: list[tuple[str, str]]) -> None:

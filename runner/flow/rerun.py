@@ -118,7 +118,8 @@ def start_again(
     with dismissed_on_error(backend), store.writing():
         prepared = prepare_again(past, ask, store)
         expect(backend)
-        request = request_for(prepared, _labels(past, ask), ask.argv, backend=ask.backend, rerun_of=past.id)
+        labels, identity = _labels(past, ask), store.new_id()
+        request = request_for(prepared, labels, ask.argv, identity, backend=ask.backend, rerun_of=past.id)
         run = make(prepared, request, store, say, hold)
     return submit(run, store, backend, replace(prepared.launch, foreground=foreground, say=say), prepared.spec)
 

@@ -17,7 +17,7 @@ from runner.flow.actor import actor
 from runner.flow.ask import Ask, Labels, Say
 from runner.flow.prepare import Prepared, prepare
 from runner.records.clean import clean_argv, clean_text
-from runner.store.store import Store, new_id
+from runner.store.store import Store
 from runner.worker.clock import now
 from runner.worker.facts import Request
 from runner.worker.processes import myself
@@ -57,7 +57,7 @@ def start(
     if not getattr(backend, "in_place", True):  # where it carries runs out, nobody has the project's directory
         ask = replace(ask, isolated=True)
     with dismissed_on_error(backend), store.writing(), prepare(ask, store, say) as prepared:
-        request = request_for(prepared, ask.labels, ask.argv, backend=ask.backend)
+        request = request_for(prepared, ask.labels, ask.argv, store.new_id(), backend=ask.backend)
         past = _reusable(ask, prepared, store)
         if past is None:
             expect(backend)
@@ -109,11 +109,17 @@ def _fail(run: RunDirectory, store: Store, failure: Failure) -> None:
 
 
 def request_for(
-    prepared: Prepared, labels: Labels, argv: tuple[str, ...], *, backend: str, rerun_of: str | None = None
+    prepared: Prepared,
+    labels: Labels,
+    argv: tuple[str, ...],
+    identity: str,
+    *,
+    backend: str,
+    rerun_of: str | None = None,
 ) -> Request:
-    """Return who asks for what is prepared, when, why and with what words."""
+    """Return who asks for what is prepared, when, why and with what words; ``identity`` is the run's id."""
     return Request(
-        id=new_id(),
+        id=identity,
         created=now(),
         actor=actor(prepared.project if prepared.project.is_dir() else Path.cwd()),
         uri=prepared.display,

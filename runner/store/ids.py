@@ -14,14 +14,20 @@ _lock = threading.Lock()
 _last = 0  # milliseconds * _COUNT + count, of the newest id of this process
 
 
-def new_id() -> str:
-    """Return an id greater than all that this process has made, also where the clock was set back."""
+def new_id(after: str = "") -> str:
+    """Return an id greater than ``after`` and all that this process has made, also where the clock was set back."""
     global _last  # noqa: PLW0603 - being greater than the last one is all that is asked
     with _lock:
-        _last = max(time.time_ns() // 1_000_000 * _COUNT, _last + 1)
+        _last = max(time.time_ns() // 1_000_000 * _COUNT, _last + 1, _moment(after) + 1)
         milliseconds, count = divmod(_last, _COUNT)
     value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | count << 64 | 0b10 << 62 | secrets.randbits(62)
     return with_dashes(f"{value:032x}")
+
+
+def _moment(identity: str) -> int:
+    """Return milliseconds * _COUNT + count of an id; 0 for none."""
+    digits = identity.replace("-", "")
+    return int(digits[:12], 16) * _COUNT + int(digits[13:16], 16) if digits else 0
 
 
 def short(identity: str) -> str:

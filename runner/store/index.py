@@ -66,6 +66,10 @@ class Index:
         """Return the summary of one run."""
         return self._ask(lambda database: tables.summary_of(database, identity))
 
+    def newest(self) -> str:
+        """Return the id of the run made last; "" where there is none."""
+        return self._ask(tables.newest)
+
     def open_runs(self) -> list[str]:
         """Return the ids of the runs that have no sealed record yet, the oldest first."""
         return self._ask(tables.open_ids)

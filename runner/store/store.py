@@ -52,6 +52,10 @@ class Store:
         """Return the directory of a run by its full id, whether it is there or not."""
         return RunDirectory(self.root / "runs" / identity)
 
+    def new_id(self) -> str:
+        """Return an id greater than those of all runs here, so that ids tell which was made last."""
+        return new_id(self.index.newest())
+
     def runs(self) -> Iterator[RunDirectory]:
         """Return all runs on disk, the oldest first."""
         with os.scandir(self.root / "runs") as entries:
@@ -109,11 +113,11 @@ class Store:
             if is_id(spelled) and self.directory(spelled).path.is_dir():
                 return self.directory(spelled)
         if text == "latest":
-            newest = self.recent(1)
+            newest = self.index.newest()
             if not newest:
                 message = "there are no runs yet"
                 raise RunNotFoundError(message, hint="`mlrun run DIR` makes the first")
-            return self.directory(newest[0].id)
+            return self.directory(newest)
         return self.directory(self._only(text, self._candidates(text)))
 
     def remove(self, run: RunDirectory) -> None:

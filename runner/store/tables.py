@@ -171,6 +171,12 @@ def ids(database: sqlite3.Connection) -> set[str]:
     return {row[0] for row in database.execute("SELECT id FROM run")}
 
 
+def newest(database: sqlite3.Connection) -> str:
+    """Return the id of the run made last, whatever the clock said then; "" where there is none."""
+    row = database.execute("SELECT id FROM run ORDER BY id DESC LIMIT 1").fetchone()
+    return "" if row is None else str(row[0])
+
+
 def count(database: sqlite3.Connection) -> int:
     """Return how many runs there are."""
     number: int = database.execute("SELECT count(*) FROM run").fetchone()[0]

@@ -41,10 +41,11 @@ def look(run: RunDirectory) -> State:
     if launched is not None:
         return launched
     start = run.find(Start)  # after the look at the worker: one that is gone writes nothing more
+    began = None if start is None else start.at
     if worker is not False:
-        return State(UNREACHABLE if worker is None else PREPARING if start is None else RUNNING)
+        return State(UNREACHABLE if worker is None else PREPARING if start is None else RUNNING, started=began)
     if start is not None and (is_alive(start.child) or _contained(run)):
-        return State(ORPHANED)
+        return State(ORPHANED, started=began)
     return settle(run, start)
 
 

@@ -26,6 +26,7 @@ class State:
     name: str
     outcome: Optional[Outcome] = None
     remark: str = ""  # for people: why it is unreachable, what it was doing when last seen
+    started: Optional[str] = None  # of one that goes on: when its command began
 
     @property
     def ended(self) -> bool:

@@ -70,6 +70,7 @@ def test_a_detached_run_is_found_again(mlrun: Mlrun, project: Project):
         return str(mlrun("list", "--json").ok().json["runs"][0]["status"])
 
     until(lambda: status() == "running")
+    assert mlrun("list", "--json").ok().json["runs"][0]["started"] is not None
     assert mlrun.show(identity)["run"]["status"] == "running"
     assert mlrun("logs", "-f", identity).ok().out == "up\ndone\n"
     assert mlrun("wait", identity).code == 0

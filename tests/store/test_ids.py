@@ -27,6 +27,14 @@ def test_ids_rise_when_the_clock_is_set_back(monkeypatch):
     assert ids.new_id() > first
 
 
+def test_an_id_is_greater_than_the_one_it_follows(monkeypatch):
+    monkeypatch.setattr(ids, "_last", 0)  # of another process
+    future = "ffff0000-0000-7fff-8000-000000000000"
+    made = ids.new_id(future)
+    assert ids.is_id(made)
+    assert future < made < "ffff0000-0002"
+
+
 def test_the_short_id_is_the_random_end():
     identity = ids.new_id()
     assert ids.short(identity) == identity.replace("-", "")[-8:]

@@ -6,12 +6,14 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from runner.errors import RunNotFoundError, StoreError
 from runner.store import home as homes
+from runner.store import ids
 from runner.store.store import Store, short
 from runner.worker.facts import Request, SourceFacts
 from runner.worker.spec import RunSpec
@@ -114,6 +116,16 @@ def test_a_run_directory_appears_whole(store):
     stop.set()
     thread.join()
     assert torn == []
+
+
+def test_latest_is_the_run_made_last_whatever_the_clock_said(store, monkeypatch):
+    a_run(store)
+    monkeypatch.setattr(ids, "_last", 0)  # as in another process
+    monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000_000_000_000)
+    late = a_run(store, id=store.new_id(), created="2001-09-09T01:46:40.000+00:00")
+    assert store.find("latest").id == late.id
+    store.index.rebuild()
+    assert store.find("latest").id == late.id
 
 
 def test_runs_are_found_by_name_end_part_and_latest(store):

@@ -211,7 +211,7 @@ class SshBackend:
         host = ticket.data["host"]
         if said["state"] is not None:
             outcome = None if said["outcome"] is None else decode(Outcome, said["outcome"], f"what {host} says")
-            return State(said["state"], outcome, remark=said.get("remark", ""))
+            return State(said["state"], outcome, said.get("remark", ""), said.get("started"))
         if not said["gone"]:
             if not self._was_seen(ticket):
                 return State(SUBMITTED)

@@ -88,7 +88,7 @@ class Follow:
 
 def said(state: State) -> "dict[str, Any]":
     """Return a state as a frame's head has it."""
-    return {"state": state.name, "outcome": encode(state.outcome), "remark": state.remark}
+    return {"state": state.name, "outcome": encode(state.outcome), "remark": state.remark, "started": state.started}
 
 
 def unknown(run: RunDirectory) -> BackendError:

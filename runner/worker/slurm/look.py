@@ -48,8 +48,9 @@ def _by_job(run: RunDirectory, launched: Launched, access: Launching) -> State:
         return settle(run, _forgotten(run, launched))
     if job.has_ended:
         return settle(run, _verdict(run, job, access), job)
-    if run.has(Start):
-        return State(RUNNING)
+    start = run.find(Start)
+    if start is not None:
+        return State(RUNNING, started=start.at)
     if job.is_pending:
         return State(SUBMITTED, remark=f"job {job.id} is pending{_why_pending(job.reason)}")
     return State(PREPARING, remark=f"job {job.id} begins on {job.nodes}")

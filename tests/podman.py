@@ -75,7 +75,7 @@ def install(root: Path) -> Podman:
     with (root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (root / "ready").exists():
-            _configure(root)
+            configure(root)
             make_image(podman, IMAGE, "one")
             done = subprocess.run(
                 ["podman", "run", "--rm", "--network", "host", IMAGE, "true"],
@@ -107,7 +107,7 @@ def make_image(podman: Podman, name: str, word: str) -> str:
     return podman.image(name)
 
 
-def _configure(root: Path) -> None:
+def configure(root: Path) -> None:
     """Write settings for a sandbox: lowered limits, and runc where the control groups are hybrid."""
     limits = []
     for name, kind, wish in (("nofile", resource.RLIMIT_NOFILE, 1024), ("nproc", resource.RLIMIT_NPROC, 4096)):

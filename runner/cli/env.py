@@ -56,18 +56,20 @@ def list_environments(session: Session) -> None:
     Example:
       mlrun env list
     """
+    from runner.worker.environment.provisions import provisions
     from runner.worker.environment.upkeep import shelved
 
     store = session.store
     found = shelved(store.cache, sizes=True)
+    total, stock = sum(one.size for one in found), sum(one.size for one in provisions(store.cache))
     if session.json:
-        session.emit(environments=[_as_json(one, store) for one in found], size=sum(one.size for one in found))
+        session.emit(environments=[_as_json(one, store) for one in found], size=total, provisions=stock)
         return
-    if not found:
-        session.say("no environments; a run of a project builds its own")
-        return
-    click.echo(table(_COLUMNS, [_row(one, store) for one in found], _paint))
-    session.say(f"{len(found)} environment{'s' * (len(found) != 1)}, {amount(sum(one.size for one in found))}")
+    if found:
+        click.echo(table(_COLUMNS, [_row(one, store) for one in found], _paint))
+    many = f"{len(found)} environment{'s' * (len(found) != 1)}, {amount(total)}"
+    none = "no environments; a run of a project builds its own"
+    session.say((many if found else none) + (f"; {amount(stock)} of archives and the like" if stock else ""))
 
 
 @env.command(short_help="Read every file, and say what was edited.")
@@ -130,7 +132,8 @@ def rm(session: Session, keys: tuple[str, ...]) -> None:
 def prune(session: Session, older_than: str | None, keep_size: str | None, dry_run: bool) -> None:
     """Remove half-built and unusable environments, those unused for long, and the longest unused beyond a size.
 
-    What a run uses, and what was used in the last hour, stays.
+    Archives of conda packages and whatever else environments are made from count, and go, as they do. What a run uses,
+    and what was used in the last hour, stays.
 
     \b
     Examples:
@@ -142,16 +145,20 @@ def prune(session: Session, older_than: str | None, keep_size: str | None, dry_r
     age = None if older_than is None else length(older_than)
     keep = None if keep_size is None else size(keep_size)
     done = upkeep.prune(session.store.cache, unused_for=age, keep=keep, dry_run=dry_run)
-    freed, left = (sum(one.size for one in each) for each in (done.removed, done.kept))
+    stock = sum(one.size for one in done.provisions)
+    freed = stock + sum(one.size for one in done.removed)
     if session.json:
-        session.emit(removed=[one.key for one in done.removed], bytes=freed, left=left, dry_run=dry_run)
+        removed = [one.key for one in done.removed]
+        session.emit(removed=removed, provisions=len(done.provisions), bytes=freed, left=done.left, dry_run=dry_run)
     for one in done.removed:
         session.say(f"{one.key[:_SHORT]}  {amount(one.size):>10}  {printable(one.fault or f'used {_used(one)}')}")
+    if done.provisions:
+        session.say(f"{'archives':{_SHORT}}  {amount(stock):>10}  {len(done.provisions)} files and the like")
     verb = "would free" if dry_run else "freed"
-    session.say(f"{verb} {amount(freed)}; {amount(left)} in {len(done.kept)} environments left")
-    if keep is not None and left > keep:
+    session.say(f"{verb} {amount(freed)}; {amount(done.left)} left, {len(done.kept)} environments among it")
+    if keep is not None and done.left > keep:
         session.say("more than asked stays: in use, or used in the last hour")
-    if age is keep is None and not done.removed:
+    if age is keep is None and not freed:
         session.say("all can be used; `--older-than` and `--keep-size` say what may go all the same")
 
 

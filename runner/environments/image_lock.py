@@ -8,7 +8,8 @@ from pathlib import Path
 
 from runner.environments.locked import Locked, write
 from runner.errors import MlrunError
-from runner.worker.containers.images import Image, Images, refuse_odd
+from runner.worker.containers.image import Image
+from runner.worker.containers.images import Images, refuse_odd
 from runner.worker.containers.lock import PROJECT_LOCK, ImageLock, read
 from runner.worker.environment.container import images_of, lock_of
 from runner.worker.environment.site import Site

@@ -72,7 +72,8 @@ def stat_key(status: os.stat_result) -> Key:
     return (status.st_dev & _MAX, status.st_ino & _MAX, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _is_settled(key: Key, moment: float) -> bool:
+def is_settled(key: tuple[int, ...], moment: float) -> bool:
+    """Whether a file whose state was taken at a moment would show another state after any later change."""
     # Every change sets the ctime, to the present: nothing can set it back, and an mtime in the future says nothing.
     return moment - key[4] / 1e9 > _SETTLED
 
@@ -103,7 +104,7 @@ class StatCache:
             return known[1]
         began = time.time()
         sha256 = sha256_of_file(path)
-        if _is_settled(key, began) and stat_key(os.stat(path)) == key:
+        if is_settled(key, began) and stat_key(os.stat(path)) == key:
             self._known[name] = self._fresh[name] = (key, sha256)
         return sha256
 
@@ -115,7 +116,7 @@ class StatCache:
     def learn(self, path: AnyPath, status: os.stat_result, sha256: str, *, since: Optional[float] = None) -> None:
         """Keep a digest that was found in another way; ``status``, taken at ``since``, is older than the reading."""
         key = stat_key(status)
-        if _is_settled(key, time.time() if since is None else since):
+        if is_settled(key, time.time() if since is None else since):
             name = os.fsencode(path)
             self._known[name] = self._fresh[name] = (key, sha256)
 

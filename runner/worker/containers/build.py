@@ -7,7 +7,8 @@ from pathlib import Path
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.containers.engines import APPTAINER, PODMAN, Engine
-from runner.worker.containers.images import EngineImages, Image, last_line
+from runner.worker.containers.image import Image
+from runner.worker.containers.images import EngineImages, last_line
 from runner.worker.containers.inside import PROJECT
 from runner.worker.environment.site import Site
 from runner.worker.execution.workplace import tear_down
@@ -27,7 +28,7 @@ def build(site: Site, engine: Engine) -> tuple[Image, str]:
     if engine.kind == APPTAINER:
         message = f"{engine.version} builds no image from a Dockerfile"
         raise EnvironmentBuildError(message, hint="build it with podman or docker, or leave --build-image out")
-    images, tag = EngineImages(engine), tag_of(site)
+    images, tag = EngineImages(engine, site.cache), tag_of(site)
     known = None if site.placement.upgrade else images.look_up(tag)
     if known is not None:
         return known, "built before from the same source"

@@ -21,6 +21,7 @@ DOCKER, PODMAN, APPTAINER = "docker", "podman", "apptainer"
 ORDER = (DOCKER, PODMAN, APPTAINER, "singularity")  # what MLflow uses first, then what needs no daemon
 SETTING = "MLRUN_CONTAINER_ENGINE"
 _SOCKET = "/var/run/docker.sock"
+_OWN = "default"  # what docker calls the context of this machine's own engine
 _VERSION = re.compile(r"(docker|podman|apptainer|singularity)\S*\s+version\s+v?([\w.+~-]+)", re.IGNORECASE)
 _INSTALL = "install podman (`apt-get install podman`), docker or apptainer; `--env-manager local` does without"
 
@@ -56,12 +57,27 @@ def answers(environ: Mapping[str, str]) -> bool:
     """Whether docker has an engine to speak to, as far as that shows without a word to it."""
     if environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT") or os.access(_SOCKET, os.R_OK | os.W_OK):
         return True
+    return _context(environ) != _OWN
+
+
+def socket_of(environ: Mapping[str, str]) -> Optional[str]:
+    """Return the socket of this machine where docker's engine listens; None where it may listen elsewhere."""
+    if environ.get("DOCKER_CONTEXT", _OWN) not in ("", _OWN):
+        return None
+    host = environ.get("DOCKER_HOST")
+    if host:
+        return host[len("unix://") :] if host.startswith("unix://") else None
+    return _SOCKET if _context(environ) == _OWN else None
+
+
+def _context(environ: Mapping[str, str]) -> str:
+    """Return the context that docker's configuration names; `default` is the engine of this machine."""
     directory = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME", "/"), ".docker")
     try:
         with open(os.path.join(directory, "config.json"), encoding="utf-8") as stream:
-            return bool(json.load(stream).get("currentContext", "default") != "default")
+            return str(json.load(stream).get("currentContext") or _OWN)
     except (OSError, ValueError, AttributeError):
-        return False
+        return _OWN
 
 
 def _candidates(asked: str, environ: Mapping[str, str]) -> Iterator[str]:
@@ -70,17 +86,22 @@ def _candidates(asked: str, environ: Mapping[str, str]) -> Iterator[str]:
     names = {"": ORDER, APPTAINER: (APPTAINER, "singularity")}.get(asked, (asked,))
     for name in names:
         program = shutil.which(name, path=environ.get("PATH"))
-        if program is not None and (asked or name != DOCKER or answers(environ) or _is_another(program)):
+        if program is not None and (asked or name != DOCKER or answers(environ) or _is_podman(program)):
             yield program
 
 
-def _is_another(program: str) -> bool:
+def _is_podman(program: str) -> bool:
     """Whether `docker` may be podman by another name: a script, or a link."""
+    return PODMAN in os.path.realpath(program) or is_script(program)
+
+
+def is_script(program: str) -> bool:
+    """Whether a program is a script, which may call any other; so may what cannot be read."""
     try:
         with open(program, "rb") as stream:
-            return PODMAN in os.path.realpath(program) or stream.read(2) == b"#!"
+            return stream.read(2) == b"#!"
     except OSError:
-        return False
+        return True
 
 
 def _none(asked: str, environ: Mapping[str, str]) -> EnvironmentBuildError:

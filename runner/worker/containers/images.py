@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import field
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any, Callable, Optional, Protocol
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.containers.engines import PODMAN, Engine
+from runner.worker.containers import daemon, remembered
+from runner.worker.containers.engines import DOCKER, PODMAN, Engine
+from runner.worker.containers.image import Image
 from runner.worker.containers.lock import ImageLock
 from runner.worker.tools import call, stream
 from runner.worker.values import dataclass
 
 Say = Callable[[str], None]
 
+# Of an image's own variables, those that a record shows.
+_SHOWN = ("PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+_DEBUG = re.compile(r"^time=\S+ level=(debug|info) .*\n?", re.MULTILINE)
 _ABSENT = re.compile(r"no such image|image not known|no such object|not found", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image that this host has."""
-
-    id: str  # sha256 of its configuration, or of the file it is
-    place: str  # what the engine calls exactly this one
-    digests: tuple[str, ...] = ()  # NAME@sha256:...
-    variables: Mapping[str, str] = field(default_factory=dict)
-    platform: str = ""
-    entrypoint: tuple[str, ...] = ()
 
 
 class Images(Protocol):
@@ -49,15 +44,23 @@ class EngineImages:
     """The images that docker or podman keep."""
 
     engine: Engine
+    cache: Path
 
     def look_up(self, name: str) -> Optional[Image]:
         """Return an image of the engine's store; EnvironmentBuildError where it does not answer."""
-        done = call([self.engine.program, "image", "inspect", name])
+        return remembered.look_up(self.engine, self.cache, name, partial(self._ask, name))
+
+    def _ask(self, name: str, *options: str) -> remembered.Answer:
+        said = daemon.image(self.engine, name, os.environ) if self.engine.kind == DOCKER else None
+        if said is not None:
+            return _image(said), ""
+        done = call([self.engine.program, *options, "image", "inspect", name])
+        complaint = _DEBUG.sub("", done.complaint).strip()
         if done.code == 0:
-            return _image(json.loads(done.stdout)[0])
-        if _ABSENT.search(done.complaint):
-            return None
-        message = f"{self.engine.version} cannot say whether it has the image {name}: {last_line(done.complaint)}"
+            return _image(json.loads(done.stdout)[0]), done.complaint
+        if _ABSENT.search(complaint):
+            return None, ""
+        message = f"{self.engine.version} cannot say whether it has the image {name}: {last_line(complaint)}"
         raise EnvironmentBuildError(message, hint=f"see what `{self.engine.kind} image inspect {name}` says")
 
     def pull(self, name: str, say: Say) -> Image:
@@ -128,7 +131,7 @@ def _image(data: Any) -> Image:
         id=identity,
         place=f"sha256:{identity}",
         digests=tuple(data.get("RepoDigests") or ()),
-        variables={name: value for name, _, value in pairs},
+        variables={name: value for name, _, value in pairs if name in _SHOWN},
         platform=f"{data.get('Os', '')}/{data.get('Architecture', '')}",
         entrypoint=tuple(entrypoint.split() if isinstance(entrypoint, str) else entrypoint),
     )
@@ -152,6 +155,8 @@ def _hashes(digests: tuple[str, ...]) -> set[str]:
 
 def _cure(reason: str, engine: Engine) -> str:
     text = reason.lower()
+    if "no space left" in text:
+        return f"free some space where the engine keeps its images (`{engine.kind} image prune`)"
     if "unauthorized" in text or "denied" in text or "authentication" in text:
         return f"log in with `{engine.kind} login`, correct `image:`, or build it: `mlrun run --build-image`"
     if "unknown" in text or "not found" in text:

@@ -8,7 +8,8 @@ from typing import Optional
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.containers.engines import Engine
-from runner.worker.containers.images import Image, Say, gone, last_line
+from runner.worker.containers.image import Image
+from runner.worker.containers.images import Say, gone, last_line
 from runner.worker.containers.lock import ImageLock
 from runner.worker.hashing import StatCache, sha256_of
 from runner.worker.tools import stream

@@ -8,7 +8,8 @@ from typing import Optional
 from runner.errors import EnvironmentBuildError
 from runner.worker.containers import arguments
 from runner.worker.containers.engines import APPTAINER, Engine, find
-from runner.worker.containers.images import EngineImages, Image, Images, refuse_odd
+from runner.worker.containers.image import Image
+from runner.worker.containers.images import EngineImages, Images, refuse_odd
 from runner.worker.containers.lock import PROJECT_LOCK, ImageLock, of_project, read
 from runner.worker.environment.mutex import locked
 from runner.worker.environment.site import Site
@@ -16,8 +17,6 @@ from runner.worker.facts import Container, Gap, InstalledEnvironment
 from runner.worker.hashing import sha256_of
 from runner.worker.values import dataclass
 
-# Of the image's own variables, those that a record shows.
-_SHOWN = ("PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 _OWN = "the image's own, which its digest names with all else in it"
 
 
@@ -51,7 +50,7 @@ def container(site: Site) -> InstalledEnvironment:
         installed_by=engine.version,
         reused=taken.reused,
         why=taken.why,
-        variables={name: image.variables[name] for name in _SHOWN if name in image.variables},
+        variables=image.variables,
         container=Container(
             engine=engine.version,
             program=engine.program,
@@ -109,7 +108,7 @@ def images_of(site: Site, engine: Engine) -> Images:
         from runner.worker.containers.sif import SifImages
 
         return SifImages(engine, site.cache, site.project)
-    return EngineImages(engine)
+    return EngineImages(engine, site.cache)
 
 
 def _pulled(site: Site, engine: Engine, images: Images) -> Taken:

@@ -1,4 +1,7 @@
-"""What the environments of the cache cost and who uses them; and how they go, when asked, but for those in use."""
+"""What the environments of the cache cost and who uses them; and how they go, with what they are made from, when asked.
+
+Those in use stay.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import contextlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from runner.worker.environment.mutex import alone, is_free
+from runner.worker.environment.provisions import Provision, discard, provisions
 from runner.worker.environment.shelf import sweep, tidy
 from runner.worker.environment.slot import Slot, Use, held_by, size_of, slots, uses
 from runner.worker.environment.soundness import broken, difference
@@ -38,6 +42,8 @@ class Pruned:
 
     removed: tuple[Shelved, ...]
     kept: tuple[Shelved, ...]
+    provisions: tuple[Provision, ...] = ()  # removed: archives and the like
+    left: int = 0  # bytes of all that is kept
 
 
 def shelved(cache: Path, *, sizes: bool = False) -> tuple[Shelved, ...]:
@@ -90,20 +96,28 @@ def prune(
 ) -> Pruned:
     """Remove what can no longer be used, what no run used for some seconds, and the longest unused beyond a size.
 
-    ``keep`` is in bytes. What a run holds, and what was used in the last hour, is left alone.
+    ``keep`` is in bytes. What a run holds, and what was used in the last hour, is left alone. What environments are
+    made from counts as they do.
     """
-    found = shelved(cache, sizes=True)
-    condemned = _condemned(found, unused_for, keep)
-    gone = [one for one in condemned if _may_go(one) and (dry_run or _remove(cache, one))]
+    found, stock = shelved(cache, sizes=True), provisions(cache)
+    condemned = [one for one in _condemned((*found, *stock), unused_for, keep) if _may_go(one)]
+    gone = {id(one) for one in condemned if dry_run or _remove(cache, one)}
     for slot in [] if dry_run else slots(cache):
         tidy(slot)
-    return Pruned(tuple(gone), tuple(one for one in found if one not in gone))
+    return Pruned(
+        removed=tuple(one for one in found if id(one) in gone),
+        kept=tuple(one for one in found if id(one) not in gone),
+        provisions=tuple(one for one in stock if id(one) in gone),
+        left=sum(one.size for each in (found, stock) for one in each if id(one) not in gone),
+    )
 
 
-def _condemned(found: Iterable[Shelved], unused_for: Optional[float], keep: Optional[int]) -> list[Shelved]:
+def _condemned(
+    found: "Iterable[Union[Shelved, Provision]]", unused_for: Optional[float], keep: Optional[int]
+) -> "list[Union[Shelved, Provision]]":
     now, room = time.time(), keep
     condemned = []
-    for one in found:  # the last used first: they get the room there is
+    for one in sorted(found, key=lambda one: -one.used):  # the last used get the room there is
         old = unused_for is not None and now - one.used >= unused_for
         if room is not None:
             room -= 0 if one.fault else one.size
@@ -112,11 +126,15 @@ def _condemned(found: Iterable[Shelved], unused_for: Optional[float], keep: Opti
     return condemned
 
 
-def _may_go(one: Shelved) -> bool:
-    return not one.held and (one.environment is None or time.time() - one.used >= _GRACE)
+def _may_go(one: "Union[Shelved, Provision]") -> bool:
+    if isinstance(one, Shelved) and (one.held or one.environment is None):
+        return not one.held
+    return time.time() - one.used >= _GRACE
 
 
-def _remove(cache: Path, one: Shelved) -> bool:
+def _remove(cache: Path, one: "Union[Shelved, Provision]") -> bool:
+    if isinstance(one, Provision):
+        return discard(one)
     return remove(cache, one.key, unused_for=0.0 if one.environment is None else _GRACE)
 
 

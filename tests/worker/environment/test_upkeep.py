@@ -134,3 +134,43 @@ def test_why_it_was_built_names_the_nearest(host: Host) -> None:
     make_wheel(host.wheels, "blue", "2.0", text="OTHER = 1")
     third = host.prepare("red", placed={"upgrade": True})
     assert third.why.endswith(f"{(second.key or '')[:8]}, has blue 2.0 from another archive")
+
+
+def test_what_environments_are_made_from_goes_as_they_do(tmp_path: Path) -> None:
+    old, new = time.time() - 100 * _HOURS, time.time() - 2 * _HOURS
+
+    def put(path: str, moment: float) -> Path:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x" * 10_000)
+        os.utime(file, (moment, moment))
+        os.utime(file.parent, (moment, moment))
+        return file
+
+    archive = put("downloads/conda/archives/aa/a-1.conda", old)
+    image, answer = put("images/1.sif", old), put("engines/e", old)
+    for path in ("downloads/conda/archives/bb/b-1.conda", "downloads/conda/repodata/x.json"):
+        put(path, new)
+    half = put("downloads/conda/.7.a-1.conda", old)
+    broken = put("downloads/conda/archives/cc/.8.c-1.conda", old)
+    tool, lock = put("tools/py-rattler-0.0.1-linux-64/x", old), put("images/2.lock", old)
+    kept = put("tools/uv/x", old)
+    assert {one.path for one in prune(tmp_path, dry_run=True).provisions} == {half, broken.parent, tool.parent}
+    assert half.exists()
+    assert len(prune(tmp_path).provisions) == 3
+    assert not half.exists()
+    done = prune(tmp_path, unused_for=50 * _HOURS)
+    assert {one.path for one in done.provisions} == {archive.parent, image, answer}
+    assert prune(tmp_path, keep=100_000).provisions == ()
+    done = prune(tmp_path, keep=15_000)
+    assert (len(done.provisions), 10_000 <= done.left <= 15_000) == (1, True)
+    assert lock.exists()
+    assert kept.exists()
+
+
+def test_what_was_fetched_just_now_stays(tmp_path: Path) -> None:
+    archive = tmp_path / "downloads/conda/archives/aa/a-1.conda"
+    archive.parent.mkdir(parents=True)
+    archive.touch()
+    assert prune(tmp_path, unused_for=0, keep=0).provisions == ()
+    assert archive.exists()

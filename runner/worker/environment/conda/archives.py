@@ -49,6 +49,9 @@ async def fetched(packages: "list[Json]", cache: Path, say: Say) -> "list[Path]"
         say(f"fetching {remote} conda package{'s' if remote > 1 else ''} ({size / 1e6:.1f} MB)")
     gate = asyncio.Semaphore(_AT_ONCE)
     await asyncio.gather(*(_fetch(one, path, gate) for one, path in missing))
+    for path in places:
+        with contextlib.suppress(OSError):
+            os.utime(path.parent)  # its last use, for those who prune
     return places
 
 

@@ -111,8 +111,13 @@ def _certificates(site: Site) -> Mapping[str, str]:
     return {"SSL_CERT_FILE": path} if path and os.path.exists(path) else {}
 
 
+def directory_name() -> str:
+    """Return what the environment that has py-rattler is called among the cache's tools."""
+    return f"{NAME}-{VERSION}-{host_platform()}"
+
+
 def _root(site: Site) -> Path:
-    return Path(os.path.realpath(site.cache / "tools"), f"{NAME}-{VERSION}-{host_platform()}")
+    return Path(os.path.realpath(site.cache / "tools"), directory_name())
 
 
 def _own_place() -> str:

@@ -66,16 +66,21 @@ def written_by(past: RunDirectory) -> list[FileFact]:
 
 
 def _candidates(prepared: Prepared, store: Store) -> Iterator[RunDirectory]:
+    """Yield finished runs of the same spec, the newest first: those that were executed, then those that took over."""
+    again = []
     for identity in store.index.ids_with_spec(prepared.spec.digest):
         past = store.directory(identity)
         try:
             outcome, request = past.read(Outcome), past.read(Request)
         except MlrunError:  # it goes on, or is damaged
             continue
-        finished = outcome.status == "succeeded" and outcome.reason != REUSED and request.reused is None
-        # What ran inside of it has inputs of its own: its steps are reused, one by one.
-        if finished and request.mode == prepared.launch.mode and not store.index.children_of(identity):
+        if outcome.status != "succeeded" or request.mode != prepared.launch.mode:
+            continue
+        if outcome.reason == REUSED:  # of use where the run that it names is gone
+            again.append(past)
+        elif not store.index.children_of(identity):  # what ran inside has inputs of its own: steps go one by one
             yield past
+    yield from again
 
 
 class _Now:

@@ -48,7 +48,7 @@ def entry_point(facts: Evidence) -> setting.EntryPoint:
         template=spec.command,
         file=facts.source.project_file,
         digest=digest(facts.source.project_file_sha256),
-        command=None if start is None else start.command,
+        command=facts.command,
         argv=() if start is None else start.argv,
         cwd=None if start is None else uri(start.cwd),
         strict_shell=spec.strict_shell,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from runner.errors import FormatError
+from runner.errors import FormatError, ProjectError
 from runner.records.gaps import placed
 from runner.worker.execution.opened import inputs_of
-from runner.worker.facts import Gap, InstalledEnvironment, Launched, Request, SourceFacts, Start
+from runner.worker.facts import Gap, InstalledEnvironment, Launched, Placement, Request, SourceFacts, Start
 from runner.worker.files import read_json
-from runner.worker.results import Files, Outcome
+from runner.worker.results import REUSED, Files, Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass
@@ -30,6 +31,7 @@ class Evidence:
     inputs: Files
     outputs: Files
     ticket: Mapping[str, str]
+    command: str | None = None  # as it was run; of a run that took over results, as it would have been
 
 
 def gather(run: RunDirectory, outcome: Outcome | None) -> tuple[Evidence, list[Gap]]:
@@ -52,19 +54,39 @@ def gather(run: RunDirectory, outcome: Outcome | None) -> tuple[Evidence, list[G
             gaps.append(Gap(field, "they were not looked at: the run did not get so far"))
         return found or Files()
 
+    spec, start = run.read(RunSpec), attempt("run.started", lambda: run.find(Start))
     facts = Evidence(
         request=run.read(Request),
-        spec=run.read(RunSpec),
+        spec=spec,
         source=run.read(SourceFacts),
         installed=attempt("environment", lambda: run.find(InstalledEnvironment)),
-        start=attempt("run.started", lambda: run.find(Start)),
+        start=start,
         launched=attempt("execution", lambda: run.find(Launched)),
         outcome=outcome,
         inputs=files(lambda: inputs_of(run), "inputs"),
         outputs=files(lambda: run.read_files(run.outputs), "outputs"),
         ticket=attempt("execution", lambda: _ticket(run)) or {},
+        command=_would_be(run, spec, outcome) if start is None else start.command,
     )
     return facts, gaps
+
+
+def _would_be(run: RunDirectory, spec: RunSpec, outcome: Outcome | None) -> str | None:
+    """Return the command whose results a run took over."""
+    if outcome is None or outcome.reason != REUSED:
+        return None
+    placement = run.find(Placement)
+    if placement is None:  # an older mlrun left none
+        return None
+    from runner.worker.command import render
+    from runner.worker.execution.workplace import place_of
+
+    project = (run.work if placement.root is None else Path(placement.root)) / spec.snapshot.subdirectory
+    places = {each.name: place_of(each, project, placement) for each in spec.inputs}
+    try:
+        return render(spec.command, spec.parameters, places)
+    except ProjectError:
+        return None
 
 
 def _ticket(run: RunDirectory) -> Mapping[str, str]:

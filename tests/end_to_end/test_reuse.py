@@ -54,8 +54,23 @@ def test_nothing_is_executed_where_nothing_has_changed(mlrun: Mlrun, once: Proje
     assert [series["name"] for series in record["metrics"]["series"]] == ["m"]
     gaps = {gap["field"]: gap["reason"] for gap in record["gaps"]}
     assert "nothing was executed" in gaps["run.started"]
+    assert record["entry_point"]["command"] == mlrun.show(first)["entry_point"]["command"]
     again(mlrun, once, tmp_path)
     assert mlrun.show()["relations"]["reused"] == first  # the source, not a copy of it
+
+
+def test_a_run_that_took_over_is_of_use_when_its_source_is_gone(mlrun: Mlrun, once: Project, tmp_path: Path):
+    again(mlrun, once, tmp_path)
+    second = mlrun.show()["run"]["id"]
+    mlrun("rm", "--yes", "first").ok()
+    mlrun("gc").ok()
+    shutil.rmtree(once.path / "out")
+    assert f"reused {second[-8:]}" in again(mlrun, once, tmp_path).err
+    assert (once.path / "out/copy.txt").read_text() == "table\nx\n"
+    assert mlrun.show()["relations"]["reused"] == second
+    shutil.rmtree(once.path)
+    assert "identical" in mlrun("rerun", second, "--check").ok().err
+    assert mlrun("verify", "--all").ok()
 
 
 def test_outputs_are_put_in_place(mlrun: Mlrun, once: Project, tmp_path: Path):

@@ -11,6 +11,7 @@ from runner.cli.options import common, run_argument
 from runner.cli.session import Session, printable
 from runner.cli.sub_runs import sub_run_rows
 from runner.cli.when import ago, amount, duration
+from runner.errors import RunNotFoundError
 
 if TYPE_CHECKING:
     from runner.store.store import Store
@@ -30,6 +31,7 @@ def show(session: Session, run_id: str) -> None:
     """Show the record of a run: code, parameters, environment, machine, inputs, outputs, metrics, and gaps.
 
     With --json it is the record itself, as `record.json` holds it; of a run that goes on, what is known so far.
+    A sub-run, which a client of MLflow made inside of a run, is shown by itself.
 
     \b
     Examples:
@@ -41,9 +43,12 @@ def show(session: Session, run_id: str) -> None:
     from runner.flow.follow import record_and_state
 
     store = session.store
-    run = store.find(run_id)
+    run, sub_run = _find(store, run_id)
     found = record_and_state(run, store, brief=not session.json)
     record: Any = found[0]
+    if sub_run is not None:
+        _show_sub_run(session, record, sub_run)
+        return
     if session.json:
         click.echo(json.dumps(record, indent=1))
         return
@@ -57,6 +62,40 @@ def show(session: Session, run_id: str) -> None:
     for label, text in _published(run):
         click.echo(click.style(f"{label:12}", bold=True) + printable(text))
     session.detail(f"the files are in {run.path}")
+
+
+def _find(store: Store, text: str) -> tuple[RunDirectory, str | None]:
+    """Return a run; or the one with a sub-run, and that one's id."""
+    try:
+        return store.find(text), None
+    except RunNotFoundError:
+        inside = store.find_sub_run(text)
+        if inside is None:
+            raise
+        return inside
+
+
+def _show_sub_run(session: Session, record: Any, identity: str) -> None:
+    children = [] if record["tracking"] is None else record["tracking"]["children"]
+    child = next((each for each in children if each["id"] == identity), None)
+    if child is None:
+        message = f"nothing is known yet of the sub-run {identity}"
+        raise RunNotFoundError(message, hint=f"`mlrun show {record['run']['id'][-8:]}` shows the run that it is in")
+    if session.json:
+        session.emit(run=record["run"]["id"], sub_run=child)
+        return
+    inside = f"children/{identity}/"
+    outputs = [item for item in record["outputs"] if item["path"].startswith(inside)]
+    series = child["metrics"]["series"]
+    for label, text in (
+        ("sub-run", f"{identity} ({child['name']})" if child["name"] else identity),
+        ("status", child["status"]),
+        ("inside", f"the run {record['run']['id']}" + (f", below {child['parent']}" if child["parent"] else "")),
+        *_logged({**child, "children": [each for each in children if each["parent"] == identity]}),
+        *_files("outputs", outputs),
+        *_pairs("metrics", [(item["name"], _number(item["last"]), _points(item)) for item in series]),
+    ):
+        click.echo(click.style(f"{label:12}", bold=True) + printable(text))
 
 
 def _inside(store: Store, run: str, depth: int) -> Iterator[str]:

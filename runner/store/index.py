@@ -98,6 +98,10 @@ class Index:
         found = map(self.get, reversed(self._ask(lambda database: tables.ids_of(database, "parent", identity))))
         return [summary for summary in found if summary is not None]
 
+    def sub_runs_like(self, text: str) -> list[tuple[str, str]]:
+        """Return sub-runs by the end of their ids, each with the run that it is in, the newest first."""
+        return self._ask(lambda database: tables.sub_runs_like(database, text))
+
     def ids_like(self, text: str, *, end: bool) -> list[str]:
         """Return the ids that end with a text, or hold it anywhere, the newest first."""
         return self._ask(lambda database: tables.ids_like(database, text, end=end))

@@ -120,6 +120,17 @@ class Store:
             return self.directory(newest)
         return self.directory(self._only(text, self._candidates(text)))
 
+    def find_sub_run(self, text: str) -> tuple[RunDirectory, str] | None:
+        """Return the run whose client made a sub-run, and that one's id, by the end of it; None where none is meant."""
+        wanted = text.lower().replace("-", "")
+        if not re.fullmatch("[0-9a-f]+", wanted):
+            return None
+        found = [(identity, run) for identity, run in self.index.sub_runs_like(wanted)]
+        for run in self.index.open_runs():  # their clients may make more
+            names = (path.name for path in self.directory(run).children.glob("*"))
+            found += [(name, run) for name in names if name.endswith(wanted)]
+        return (self.directory(found[0][1]), found[0][0]) if len(found) == 1 else None
+
     def remove(self, run: RunDirectory) -> None:
         """Remove a run for good; its objects stay until `garbage.collect` finds that nobody names them."""
         gone = self.root / layout.ASIDE / f"gone-{run.id}"
@@ -154,6 +165,11 @@ class Store:
             more = f" and {len(candidates) - _NAMED} more" if len(candidates) > _NAMED else ""
             message = f"{len(candidates)} runs answer to {text!r}: {named}{more}"
             raise RunNotFoundError(message, hint="give more of the id")
+        inside = self.find_sub_run(text)
+        if inside is not None:
+            run = short(inside[0].id)
+            message = f"{text!r} is a sub-run, which a client made inside of the run {run}"
+            raise RunNotFoundError(message, hint=f"`mlrun show {text}` shows it; other commands take {run}")
         message = f"no run answers to {text!r}"
         raise RunNotFoundError(message, hint=self._near(text))
 

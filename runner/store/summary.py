@@ -68,6 +68,7 @@ class Row:
     summary: Summary
     outputs: tuple[FileRow, ...] = ()
     inputs: tuple[FileRow, ...] = ()
+    sub_runs: tuple[str, ...] = ()  # ids of all that a client made
 
 
 def read(run: RunDirectory) -> Row:
@@ -85,7 +86,8 @@ def row_of_record(record: Json) -> Row:
     """Return the row of a sealed record; KeyError, TypeError or FormatError where it is not one."""
     data: Any = record
     outputs = _files(data["outputs"])
-    return Row(of_record(record), (*outputs, *_directories(data["outputs"])), _files(data["inputs"]))
+    sub_runs = tuple(str(child["id"]) for child in _children(data))
+    return Row(of_record(record), (*outputs, *_directories(data["outputs"])), _files(data["inputs"]), sub_runs)
 
 
 def of_record(record: Json) -> Summary:
@@ -114,9 +116,13 @@ def of_record(record: Json) -> Summary:
         "parent": relations["parent"],
         "sealed": True,
     }
-    children = (data.get("tracking") or {}).get("children", [])
+    children = _children(data)
     few = tuple(_sub_run(child) for child in children[:_SUB_RUNS])
     return replace(decode(Summary, fields, "record.json"), sub_runs=few, sub_run_count=len(children))
+
+
+def _children(record: Any) -> Any:
+    return (record.get("tracking") or {}).get("children", [])
 
 
 def _sub_run(child: Any) -> Mapping[str, Any]:

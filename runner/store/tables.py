@@ -15,7 +15,7 @@ from runner.worker.values import dataclass
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 5
+VERSION = 6
 _NEAR = 2000  # runs that are looked at one by one for a condition, before all of its values are
 
 TABLES = (
@@ -99,7 +99,7 @@ def add(database: sqlite3.Connection, row: Row) -> None:
     )
     made = database.execute(f"INSERT OR IGNORE INTO run VALUES ({','.join('?' * len(columns))})", columns)  # noqa: S608
     if made.rowcount:
-        database.executemany("INSERT OR IGNORE INTO label VALUES (?, ?, ?, ?, ?)", _labels(summary))
+        database.executemany("INSERT OR IGNORE INTO label VALUES (?, ?, ?, ?, ?)", _labels(row))
         for role, files in (("output", row.outputs), ("input", row.inputs)):
             rows = ((sha256, summary.id, key(path)) for sha256, path in files)
             database.executemany(f"INSERT OR IGNORE INTO {role} VALUES (?, ?, ?)", rows)  # noqa: S608
@@ -219,6 +219,13 @@ def ids_like(database: sqlite3.Connection, text: str, *, end: bool) -> list[str]
     return [row[0] for row in database.execute("SELECT id FROM run WHERE id LIKE ? ORDER BY id DESC", (pattern,))]
 
 
+def sub_runs_like(database: sqlite3.Connection, text: str) -> list[tuple[str, str]]:
+    """Return the sub-runs whose ids end with a text: their ids, and those of the runs that they are in."""
+    statement = """SELECT CAST(value AS TEXT), run FROM label
+                   WHERE kind = 'sub-run' AND name = x'' AND CAST(value AS TEXT) LIKE ? ORDER BY run DESC"""
+    return [(str(row[0]), str(row[1])) for row in database.execute(statement, (f"%{text}",))]
+
+
 def ids_of(database: sqlite3.Connection, kind: str, value: str) -> list[str]:
     """Return the ids of the runs of a `spec` (by its digest), or of a `parent` (by its id), the newest first."""
     statement = "SELECT run FROM label WHERE kind = ? AND name = x'' AND value = ? ORDER BY run DESC"
@@ -231,7 +238,8 @@ def ids_named(database: sqlite3.Connection, name: str) -> list[str]:
     return [row[0] for row in database.execute(statement, (key(name),))]
 
 
-def _labels(summary: Summary) -> Iterable[tuple[str, bytes, bytes, float | None, str]]:
+def _labels(row: Row) -> Iterable[tuple[str, bytes, bytes, float | None, str]]:
+    summary = row.summary
     for kind, pairs in (("param", summary.params), ("tag", summary.tags), ("metric", summary.metrics)):
         for name, value in pairs.items():
             yield kind, key(name), value_key(str(value)), number(value), summary.id
@@ -239,3 +247,5 @@ def _labels(summary: Summary) -> Iterable[tuple[str, bytes, bytes, float | None,
         yield "spec", b"", key(summary.spec_digest), None, summary.id
     if summary.parent:
         yield "parent", b"", key(summary.parent), None, summary.id
+    for identity in row.sub_runs:
+        yield "sub-run", b"", key(identity), None, summary.id

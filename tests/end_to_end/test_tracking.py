@@ -174,6 +174,17 @@ print(kid.info.run_id, other.info.run_id, client.get_run(other.info.run_id).info
     shown = [line.split() for line in mlrun("show", "latest").ok().out.splitlines()]
     assert ["sub-runs", "kid", "finished", "k=1", "(rate=1)"] in shown
     assert ["by", "hand", "failed", "b=2"] in shown
+    for text in (kid, kid[-8:]):
+        alone = [line.split() for line in mlrun("show", text).ok().out.splitlines()]
+        assert alone[:2] == [["sub-run", kid, "(kid)"], ["status", "finished"]]
+        assert [alone[3], alone[-1]] == [["logged", "rate", "1"], ["metrics", "k", "1"]]
+        assert f"children/{kid}/artifacts/kid.txt" in alone[-2]
+    assert mlrun("show", other, "--json").json["sub_run"] == second
+    said = mlrun("metrics", kid[-8:])
+    assert (said.code, f"is a sub-run, which a client made inside of the run {directory.name[-8:]}" in said.err) == (
+        125,
+        True,
+    )
     listed = mlrun("list", "--columns", "id,status,name,metrics.k").ok().out.splitlines()
     assert [line.split() for line in listed[2:]] == [
         [kid[-8:], "finished", "kid", "1"], [other[-8:], "failed", "by", "hand", "-"],

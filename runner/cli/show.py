@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.logged import dataset_rows, registered_rows
 from runner.cli.options import common, run_argument
 from runner.cli.session import Session, printable
 from runner.cli.sub_runs import sub_run_rows
@@ -38,8 +39,6 @@ def show(session: Session, run_id: str) -> None:
       mlrun show latest
       mlrun show 1a2b3c4d --json | jq .environment.packages
     """
-    import json
-
     from runner.flow.follow import record_and_state
 
     store = session.store
@@ -50,6 +49,8 @@ def show(session: Session, run_id: str) -> None:
         _show_sub_run(session, record, sub_run)
         return
     if session.json:
+        import json
+
         click.echo(json.dumps(record, indent=1))
         return
     for label, text in lines(record):
@@ -142,23 +143,9 @@ def _logged(tracking: Any) -> Iterator[Line]:
         tags = {name: value for name, value in tracking["tags"].items() if not name.startswith("mlflow.")}
         yield from _pairs("logged tags", [(name, value, "") for name, value in tags.items()])
         yield from _pairs("models", [(item["name"], item["path"], item["status"]) for item in tracking["models"]])
-        yield from _pairs("registered", _registered(tracking.get("registered", [])))
-        data = tracking.get("datasets", [])
-        yield from _pairs(
-            "datasets", [(item["name"], f"{item['digest']}  {item['source']}", item["context"]) for item in data]
-        )
+        yield from _pairs("registered", registered_rows(tracking.get("registered", [])))
+        yield from _pairs("datasets", dataset_rows(tracking.get("datasets", [])))
         yield from _pairs("sub-runs", sub_run_rows(tracking["children"], _MOST))
-
-
-def _registered(models: list[Any]) -> list[tuple[str, str, str]]:
-    """Return a row for each version of the models that the command registered."""
-    rows = []
-    for model in models:
-        for version in model["versions"]:
-            aliases = [alias for alias, number in model["aliases"].items() if number == version["version"]]
-            named = ", ".join(filter(None, [version["stage"], *aliases]))
-            rows.append((f"{model['name']} {version['version']}", version["path"], named))
-    return rows
 
 
 def _run(record: Any) -> Iterator[Line]:

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from runner.cli.show import _registered
+from runner.cli.logged import dataset_rows, registered_rows
 from runner.cli.sub_runs import sub_run_rows
 from runner.records import metrics, schemas
 from runner.records.tracking import (
@@ -73,7 +73,7 @@ def test_registered_models_lie_where_the_run_directory_is_now(tmp_path):
     tracking, _ = read_tracking(run)
     assert tracking.registered == (RegisteredModel("b", "x", {"t": "1"}, {"best": "1"}, versions),)
     assert tracking.models[0].path == "artifacts/models/a b"
-    assert [*_registered(encode(tracking)["registered"])] == [
+    assert [*registered_rows(encode(tracking)["registered"])] == [
         ("b 1", "artifacts/models/a b", "Staging, best"), ("b 2", "s3://b/c", ""),
     ]  # fmt: skip
 
@@ -189,3 +189,12 @@ def test_sub_runs_are_drawn_below_those_they_are_nested_in_even_in_a_circle():
     assert drawn(a="gone", b="b") == ["a", "b"]
     assert sorted(name.strip() for name in drawn(a="b", b="a", c=None)) == ["a", "b", "c"]
     assert drawn(a=None, b=None, c=None, d=None, e=None) == ["a", "b", "c", "d", "and 1 more"]
+
+
+def test_a_dataset_is_shown_with_its_place_and_not_with_what_made_it():
+    def shown(source: str) -> list[tuple[str, str, str]]:
+        return dataset_rows([{"name": "wine", "digest": "650fc9a5", "source": source, "context": "train"}])
+
+    assert shown('{"tags": {"mlflow.source.name": "train.py"}}') == [("wine", "650fc9a5", "train")]
+    assert shown('{"url": "https://host/wine.csv"}') == [("wine", "650fc9a5  https://host/wine.csv", "train")]
+    assert shown("not JSON") == [("wine", "650fc9a5  not JSON", "train")]

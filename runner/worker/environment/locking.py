@@ -12,6 +12,7 @@ from runner.errors import EnvironmentBuildError, FormatError, IntegrityError, St
 from runner.worker.codec import decode, encode
 from runner.worker.environment import pylock, sent
 from runner.worker.environment.mutex import locked
+from runner.worker.environment.pins import pins_of
 from runner.worker.environment.platforms import neutral
 from runner.worker.environment.project_lock import own_lock, specification
 from runner.worker.environment.resolving import Wish, resolve
@@ -169,6 +170,9 @@ def common(site: Site) -> dict[str, str]:
     """Return the parts of a question that every kind of environment has."""
     parts = {"source": site.wanted.source, "dependencies": "\n".join(site.wanted.requirements)}
     parts.update({f"file {file.path}": file.sha256[:_SHORT] for file in site.wanted.files})
+    pinned = sorted(f"{name} {each}" for name, hashes in pins_of(site.wanted, site.project).items() for each in hashes)
+    if pinned:
+        parts["hashes"] = sha256_of("\n".join(pinned).encode())[:_SHORT]
     parts.update({name: redacted(site.installer[name]) for name in _SPOKEN if name in site.installer})
     return parts
 

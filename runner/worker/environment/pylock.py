@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Callable, Optional
 from urllib.parse import unquote, urlsplit
@@ -23,6 +23,9 @@ _WHEEL_PARTS = 5  # name, version, python, abi, platform; a build number is a si
 _USERINFO = re.compile(rb"(\bhttps?://)[^/\s@'\"]+@")
 _PASSWORD = re.compile(rb"(\b[a-z][a-z0-9+.-]*://[^/\s@'\":]+):[^/\s@'\"]+@")
 _PATCH = re.compile(rb'^(requires-python = ">=\d+\.\d+)\.\d+"', re.MULTILINE)
+_TABLE = rb'\{[^{}]*\bhashes = \{[^{}]*\bsha256 = "(?P<sha256>[0-9a-f]{64})"[^{}]*\}[^{}]*\}'
+_ALONE = re.compile(rb"^(?:sdist|archive) = " + _TABLE + rb"[ \t]*\n", re.MULTILINE)
+_LISTED = re.compile(_TABLE + rb"[ \t]*,?[ \t]*")
 _PATH = re.compile(rb"""(\bpath[ \t]*=[ \t]*)(?:"([^"\\\n]*)"|'([^'\n]*)')""")
 
 
@@ -131,6 +134,20 @@ def only(data: bytes, wanted: Callable[[Locked], bool]) -> bytes:
     blocks = [data[start:end] for start, end in zip(starts, ends)]
     kept = [block for block in blocks if wanted(read(b'lock-version = "1.0"\n' + block)[0])]
     return data[: starts[0]] + b"".join(kept) + data[ends[-1] :] if kept else b""
+
+
+def without(data: bytes, unwanted: Collection[str]) -> bytes:
+    """Return a lock, as uv writes it, that does not name the archives of some digests."""
+
+    def kept(match: re.Match[bytes]) -> bytes:
+        return b"" if match.group("sha256").decode() in unwanted else match.group()
+
+    shorter = _LISTED.sub(kept, _ALONE.sub(kept, data))
+    left = {artifact.sha256 for one in read(shorter) for artifact in one.artifacts}
+    if left != {artifact.sha256 for one in read(data) for artifact in one.artifacts}.difference(unwanted):
+        message = "the lock is not written as uv writes it, and archives cannot be taken out of it"
+        raise FormatError(message)
+    return shorter
 
 
 def possible(package: Locked, interpreter: Interpreter) -> tuple[Artifact, ...]:

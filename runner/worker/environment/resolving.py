@@ -7,6 +7,7 @@ from typing import Optional
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import pylock
+from runner.worker.environment.pins import hold_to, pins_of
 from runner.worker.environment.platforms import Target
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import AS_OF, wants_login
@@ -46,7 +47,7 @@ def resolve(site: Site, interpreter: Interpreter, wish: Optional[Wish] = None) -
     if not (wanted.requirements or wanted.build_requirements):
         return Resolved(pylock.EMPTY)
     data, gaps = _compiled_as_of(site, interpreter, wish)
-    data = pylock.portable(data, site.project)
+    data = hold_to(pylock.portable(data, site.project), pins_of(wanted, site.project))
     _expect_among(wish.upgrade, data)
     return Resolved(data, gaps)
 

@@ -13,6 +13,7 @@ from runner.worker.codec import encode
 from runner.worker.environment import pylock
 from runner.worker.environment.conda import rattler
 from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage
+from runner.worker.environment.pins import hold_to, pins_of
 from runner.worker.environment.pylock import normalised
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import redacted
@@ -35,7 +36,7 @@ def resolve(site: Site, lock: CondaLock, brought: "dict[str, str]", preferred: b
     site.say(f"resolving the pip part with {site.uv.version} for Python {python}")
     data = pylock.portable(_compiled(site, lock, python, brought, preferred), site.project)
     kept = pylock.only(data, lambda one: brought.get(one.name) != one.version)
-    return replace(lock, pip=kept.decode())
+    return replace(lock, pip=hold_to(kept, pins_of(site.wanted, site.project)).decode() if kept else "")
 
 
 def brought_by(site: Site, packages: Iterable[CondaPackage]) -> dict[str, str]:

@@ -130,7 +130,9 @@ class Live:
 
         if self._elsewhere or (self._publisher is not None and self._publisher.complete):
             return ""
-        why = self._failure.message if self._failure else f"the MLflow server {self._uri} is slow"
+        silent = self._publisher is not None and not self._publisher.server.answered
+        how = "does not answer" if silent else "is slow"
+        why = self._failure.message if self._failure else f"the MLflow server {self._uri} {how}"
         rest = f"`mlrun publish {short(self._run.id)}` sends what is missing"
         return f"not all of the run is at its server: {why}; {rest}"
 

@@ -24,6 +24,9 @@ _PIECE = 1 << 20  # bytes that are read at a time
 _TEXTS = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
 
 
+_Read = dict[str, tuple[list[float], list[int | None]]]  # values and steps by name
+
+
 def number(value: float) -> Number:
     """Return a number as records write it: NaN and infinities are text."""
     if math.isnan(value):
@@ -42,6 +45,7 @@ class _Series:
 
     name: str
     file: str | None = None
+    brief: bool = False  # neither points nor a digest are wanted: the digest is that of nothing
     count: int = 0
     last: float = 0.0
     minimum: float = math.nan
@@ -51,7 +55,7 @@ class _Series:
 
     def add(self, values: Sequence[float], steps: Sequence[int | None]) -> None:
         """Add values, with their steps, that were logged one after the other."""
-        room = MOST_POINTS - self.count
+        room = 0 if self.brief else MOST_POINTS - self.count
         if room > 0:
             self.points += zip(values[:room], steps[:room], strict=True)
         self.count += len(values)
@@ -60,8 +64,9 @@ class _Series:
         if known:
             self.minimum = min(known) if math.isnan(self.minimum) else min(self.minimum, *known)
             self.maximum = max(known) if math.isnan(self.maximum) else max(self.maximum, *known)
-        lines = [f"{step} {value!r}\n" for step, value in zip(steps, values, strict=True)]
-        self.digest.update("".join(lines).encode("ascii"))
+        if not self.brief:
+            lines = [f"{step} {value!r}\n" for step, value in zip(steps, values, strict=True)]
+            self.digest.update("".join(lines).encode("ascii"))
 
     def finish(self, room: int) -> Series:
         """Return the series; its points where all of them are had and ``room`` is left for them."""
@@ -84,17 +89,17 @@ def read_metrics(
     """Return what a metrics file holds, and ``scores``: what was read from declared files of metrics, by path.
 
     Lines that are no metrics are left out, and a gap says so. ``room``: how many points the record has left for it;
-    ``brief`` leaves the points of all series out.
+    ``brief`` leaves the points and digests of all series out: for a look, not for a record that is kept.
     """
     series: dict[str, _Series] = {}
-    metrics, gaps = _read_logged(path, series)
+    metrics, gaps = _read_logged(path, series, brief)
     for file, values in (scores or {}).items():
-        gaps += _enter(file, values, series)
+        gaps += _enter(file, values, series, brief)
     finished = _finish(series, 0 if brief else MOST_POINTS_ALTOGETHER if room is None else room)
     return replace(metrics, series=finished), (*gaps, *(() if brief else _left_out(finished)))
 
 
-def _read_logged(path: Path, series: dict[str, _Series]) -> tuple[Metrics, list[Gap]]:
+def _read_logged(path: Path, series: dict[str, _Series], brief: bool) -> tuple[Metrics, list[Gap]]:
     wrong: list[int] = []
     digest, size, line_number = hashlib.sha256(), 0, 0
     try:
@@ -102,7 +107,7 @@ def _read_logged(path: Path, series: dict[str, _Series]) -> tuple[Metrics, list[
             while lines := stream.readlines(_PIECE):
                 digest.update(b"".join(lines))
                 size += sum(map(len, lines))
-                wrong += [line_number + index for index in _take(lines, series)]
+                wrong += [line_number + index for index in _take(lines, series, brief)]
                 line_number += len(lines)
     except FileNotFoundError:
         return Metrics(), []
@@ -111,30 +116,59 @@ def _read_logged(path: Path, series: dict[str, _Series]) -> tuple[Metrics, list[
     return Metrics(size=size, digest=Digest(digest.hexdigest())), _gaps(path, wrong)
 
 
-def _take(lines: list[bytes], series: dict[str, _Series]) -> list[int]:
+def _take(lines: list[bytes], series: dict[str, _Series], brief: bool) -> list[int]:
     """Add what lines say to series; return which of them, from 1, are no metrics."""
-    wrong = []
-    read: dict[str, tuple[list[float], list[int | None]]] = {}
-    for index, found in enumerate(_read_lines(lines), 1):
-        if found is None:
-            wrong += [index] if lines[index - 1].strip() else []
-            continue
-        values, steps = read.get(found.name) or read.setdefault(found.name, ([], []))
-        values.append(found.value)
-        steps.append(found.step)
+    wrong: list[int] = []
+    read = _plain(lines)
+    if read is None:
+        read = {}
+        for index, found in enumerate(_read_lines(lines), 1):
+            if found is None:
+                wrong += [index] if lines[index - 1].strip() else []
+                continue
+            _put(read, found.name, found.value, found.step)
     for name, (values, steps) in read.items():
-        known = series.get(name) or series.setdefault(name, _Series(name))
+        known = series.get(name) or series.setdefault(name, _Series(name, brief=brief))
         known.add(values, steps)
     return wrong
 
 
-def _enter(file: str, values: Values, series: dict[str, _Series]) -> list[Gap]:
+def _plain(lines: list[bytes]) -> _Read | None:
+    """Return what lines say where all are numbers under a name, which is read in columns; None where they are not."""
+    if max(map(len, lines)) > _LONGEST_LINE:
+        return None
+    try:
+        found = json.loads(b"[" + b",".join(lines) + b"]")
+        names, numbers = [each["name"] for each in found], [each["value"] for each in found]
+        steps = [each.get("step") for each in found]
+        values = list(map(float, numbers))
+        different = set(names)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+    plain = set(map(type, numbers)) <= {float, int} and set(map(type, steps)) <= {int, type(None)}
+    if not plain or len(found) != len(lines) or not all(isinstance(name, str) and name for name in different):
+        return None
+    if len(different) == 1:
+        return {names[0]: (values, steps)}
+    read: _Read = {}
+    for name, value, step in zip(names, values, steps, strict=True):
+        _put(read, name, value, step)
+    return read
+
+
+def _put(read: _Read, name: str, value: float, step: int | None) -> None:
+    values, steps = read.get(name) or read.setdefault(name, ([], []))
+    values.append(value)
+    steps.append(step)
+
+
+def _enter(file: str, values: Values, series: dict[str, _Series], brief: bool) -> list[Gap]:
     """Add the metrics of a declared file; of a name that is taken the first one stands, and a gap says so."""
     gaps = []
     for name, points in values.items():
         before = series.get(name)
         if before is None:
-            series[name] = read = _Series(name, file)
+            series[name] = read = _Series(name, file, brief)
             read.add(*zip(*points, strict=True))
         elif before.last != points[-1][0]:
             where = f"in {before.file}" if before.file else "as it was logged"

@@ -204,7 +204,7 @@ def test_a_re_run_is_in_the_experiment_of_the_run_that_it_repeats(mlrun, project
 
 
 @pytest.mark.parametrize(
-    ("mood", "why"), [("broken", "answers 500"), ("closed", "refuses who asks: 401"), ("silent", "")]
+    ("mood", "why"), [("broken", "answers 500"), ("closed", "refuses who asks: 401"), ("silent", "does not answer")]
 )
 def test_a_server_that_misbehaves_harms_no_run(mlrun, project, mood, why):
     with Small() as small:

@@ -134,3 +134,25 @@ def test_the_digest_tells_series_apart_exactly(file, values):
     assert digest(values) == digest(list(values))
     other = [*values[:-1], math.nextafter(values[-1], 1e300) if math.isfinite(values[-1]) else 0.0]
     assert digest(values) != digest(other)
+
+
+_ODD = st.one_of(st.integers(), st.floats(), st.text(max_size=3), st.none(), st.booleans(), st.lists(st.integers()))
+_METRIC = {"name": st.sampled_from(["a", "b"]) | _ODD, "value": st.floats() | _ODD}
+_LINES = st.lists(st.fixed_dictionaries(_METRIC, optional={"step": _ODD}) | _ODD, min_size=1, max_size=6)
+
+
+@given(values=_LINES)
+def test_columns_say_what_the_lines_say_one_by_one(values):
+    lines = [json.dumps(value).encode() for value in values]
+    columns = metrics._plain(lines)
+    found = [metrics.read_line(line) for line in lines]
+    if columns is not None:  # else they are read one by one
+        expected = {}
+        for each in found:
+            expected.setdefault(each.name, []).append((each.value, each.step))
+        assert repr({name: list(zip(*pair, strict=True)) for name, pair in columns.items()}) == repr(expected)
+
+
+def test_lines_of_plain_numbers_are_read_in_columns():
+    lines = [b'{"name": "a", "value": 1, "step": 2}', b'{"name": "b", "value": 0.5}', b'{"name": "a", "value": 3.5}']
+    assert metrics._plain(lines) == {"a": ([1.0, 3.5], [2, None]), "b": ([0.5], [None])}

@@ -9,7 +9,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 from urllib.parse import unquote, urlsplit
 
 from runner.worker.environment.conda.refusals import RefusalError
@@ -29,9 +29,10 @@ async def hash_what_has_no_hash(packages: "list[Json]", cache: Path, say: Say) -
             say(f"{one['name']}: the channel names no sha256, what it sends now is taken")
             aside = cache / f".{os.getpid()}.{file_of(one)}"
             try:
-                one["sha256"], md5 = await _download(one["url"], aside)
-                if one["md5"] and md5 != one["md5"]:
-                    raise RefusalError(_mismatch(one, f"md5 {one['md5']}", md5), kind="hash")
+                one["sha256"] = await _download(one["url"], aside)
+                md5 = await asyncio.to_thread(_digest_of, aside, "md5") if one["md5"] else None
+                if md5 != one["md5"]:
+                    raise RefusalError(_mismatch(one, f"md5 {one['md5']}", md5 or ""), kind="hash")
                 _keep(aside, _place(one, cache))
             finally:
                 aside.unlink(missing_ok=True)
@@ -41,7 +42,7 @@ async def fetched(packages: "list[Json]", cache: Path, say: Say) -> "list[Path]"
     """Return the archive of each package: of the cache where its hash is right, else fetched, and hashed."""
     places = [_place(one, cache) for one in packages]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        digests = list(pool.map(_sha256_of, places))
+        digests = list(pool.map(_digest_of, places))
     missing = [(one, path) for one, path, found in zip(packages, places, digests) if found != one["sha256"]]
     remote = sum(not one["url"].startswith("file:") for one, _ in missing)
     if remote:
@@ -60,7 +61,7 @@ async def _fetch(one: Json, path: Path, gate: asyncio.Semaphore) -> None:
         aside = path.with_name(f".{os.getpid()}.{path.name}")
         _make_room(path.parent)
         try:
-            sha256, _ = await _download(one["url"], aside)
+            sha256 = await _download(one["url"], aside)
             if sha256 != one["sha256"]:
                 raise RefusalError(_mismatch(one, f"sha256 {one['sha256']}", sha256), kind="hash")
             _keep(aside, path)
@@ -68,15 +69,15 @@ async def _fetch(one: Json, path: Path, gate: asyncio.Semaphore) -> None:
             aside.unlink(missing_ok=True)
 
 
-async def _download(url: str, path: Path) -> "tuple[str, str]":
-    """Fetch an archive and return its sha256 and its md5; local ones are copied, so that what is hashed is used."""
+async def _download(url: str, path: Path) -> str:
+    """Fetch an archive and return its sha256; local ones are copied, so that what is hashed is used."""
     from rattler.package_streaming import download_to_path
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if url.startswith("file:"):
         return await asyncio.to_thread(_copy, Path(unquote(urlsplit(url).path)), path)
     await download_to_path(client(), url, path)
-    return await asyncio.to_thread(_copy, path, None)
+    return await asyncio.to_thread(_digest_of, path)
 
 
 def _make_room(folder: Path) -> None:
@@ -88,30 +89,25 @@ def _make_room(folder: Path) -> None:
                 path.unlink()
 
 
-def _copy(source: Path, target: Optional[Path]) -> "tuple[str, str]":
+def _copy(source: Path, target: Path) -> str:
     if not source.is_file():
         raise RefusalError(f"{source} is not there", kind="gone")
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with open(source, "rb") as reading, open(target or os.devnull, "wb") as writing:
-        while True:
-            data = reading.read(_CHUNK)
-            if not data:
-                break
-            sha256.update(data)
-            md5.update(data)
+    digest = hashlib.sha256()
+    with open(source, "rb") as reading, open(target, "wb") as writing:
+        for data in iter(lambda: reading.read(_CHUNK), b""):
+            digest.update(data)
             writing.write(data)
-    return sha256.hexdigest(), md5.hexdigest()
+    return digest.hexdigest()
 
 
-def _sha256_of(path: Path) -> str:
-    try:
-        with open(path, "rb") as stream:
-            digest = hashlib.sha256()
-            for data in iter(lambda: stream.read(_CHUNK), b""):
-                digest.update(data)
-            return digest.hexdigest()
-    except FileNotFoundError:
-        return ""
+def _digest_of(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file, "" where there is none."""
+    digest = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
+        for data in iter(lambda: stream.read(_CHUNK), b""):
+            digest.update(data)
+        return digest.hexdigest()
+    return ""
 
 
 def _place(one: Json, cache: Path) -> Path:

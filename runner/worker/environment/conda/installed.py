@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -14,7 +15,7 @@ from runner.worker.environment.conda.lockfile import CondaPackage
 from runner.worker.environment.installed import Content
 from runner.worker.environment.pylock import normalised
 from runner.worker.facts import Package
-from runner.worker.hashing import sha256_of_file
+from runner.worker.hashing import sha256_of_file, stat_key
 
 top_level = distributions.top_level
 
@@ -78,11 +79,18 @@ def published(prefix: Path, path: Path) -> Optional[str]:
 def _packages(prefix: Path) -> Iterator[tuple[str, tuple[File, ...]]]:
     for path in sorted(prefix.glob("conda-meta/*.json")):
         try:
-            meta = json.loads(path.read_bytes())
-            paths = meta["paths_data"]["paths"]
-            yield str(meta["name"]), tuple(_file(one) for one in paths if not one["_path"].endswith(".pyc"))
+            yield _listed(path, stat_key(path.stat()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             yield f"{path.name} is damaged", ()
+
+
+@functools.lru_cache(maxsize=2000)
+def _listed(path: Path, state: "tuple[int, ...]") -> tuple[str, tuple[File, ...]]:
+    """Return the name and the files of a package; the list is read once for as long as its file is in a state."""
+    del state
+    meta = json.loads(path.read_bytes())
+    paths = meta["paths_data"]["paths"]
+    return str(meta["name"]), tuple(_file(one) for one in paths if not one["_path"].endswith(".pyc"))
 
 
 def _file(one: Any) -> File:

@@ -21,6 +21,9 @@ pathlib.Path("data/used.csv").read_text()
 open(b"data/bytes.csv", "rb").read()
 os.close(os.open("data/low.csv", os.O_RDONLY))
 open("data/link/behind.csv").read()
+directory = os.open("data", os.O_RDONLY)
+os.close(os.open("in_directory.csv", os.O_RDONLY, dir_fd=directory)); os.close(directory)
+open(os.path.join(os.environ["OTHER_WAY"], "data", "other_way.csv")).read()
 open("README").read()
 open("made.txt", "w").write("x"); open("made.txt").read()
 subprocess.run([sys.executable, "-c", "open('data/child.csv').read()"], check=True)
@@ -33,11 +36,11 @@ with open("out.bin", "wb", buffering=0) as out:
     open("data/late.csv").read()
     out.write(b"whole")
 """
-READ_FILES = ("used", "bytes", "low", "child", "forked", "thread", "late")
+READ_FILES = ("used", "bytes", "low", "child", "forked", "thread", "late", "in_directory", "other_way")
 
 
 @pytest.fixture
-def reader(project: Project, tmp_path: Path) -> Project:
+def reader(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     project.write("MLproject", MAIN)
     project.write("env.yaml", "dependencies: []\n")
     project.write("read.py", READ)
@@ -49,6 +52,8 @@ def reader(project: Project, tmp_path: Path) -> Project:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "behind.csv").write_text("far")
     (project.path / "data" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "way").symlink_to(project.path)
+    monkeypatch.setenv("OTHER_WAY", str(tmp_path / "way"))
     return project
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 
 _MOST = 20000  # files that one process names
+_OWN = tuple(os.fsencode(each).rstrip(b"/") + b"/" for each in (sys.prefix, sys.base_prefix, "/proc", "/dev"))
 
 
 def watch(place: str) -> None:
@@ -25,14 +26,8 @@ def watch(place: str) -> None:
     seen = {os.fsencode(place)}
 
     def note(path: "str | bytes | int") -> None:
-        try:
-            name = os.fsencode(path)  # type: ignore[arg-type]
-        except TypeError:  # a descriptor
-            return
-        if not name.startswith(b"/"):
-            name = os.path.join(os.getcwdb(), name)
-        name = os.path.normpath(name)
-        if name in seen or not name.startswith(roots) or len(seen) > _MOST:
+        name = _inside(_absolute(path), roots)
+        if not name or name in seen or len(seen) > _MOST:
             return
         seen.add(name)
         descriptor = os.open(place, append)
@@ -50,6 +45,34 @@ def watch(place: str) -> None:
 
     if roots:
         sys.addaudithook(hook)
+
+
+def _absolute(path: "str | bytes | int") -> bytes:
+    if isinstance(path, int):  # a descriptor
+        return b""
+    name = os.fsencode(path)
+    if name.startswith(b"/"):
+        return os.path.normpath(name)
+    here = os.path.join(os.getcwdb(), name)
+    found = here if os.path.lexists(here) else _beside(name)
+    return found and os.path.normpath(found)
+
+
+def _beside(name: bytes) -> bytes:
+    """Return the one file that a name, which is not in the working directory, can mean with `dir_fd`: b"" for none.
+
+    What opens a file with it tells nobody which directory it means, and only those that are open can be meant.
+    """
+    opened = {os.path.realpath(b"/proc/self/fd/" + each) for each in os.listdir(b"/proc/self/fd")}
+    found = [each for each in (os.path.join(directory, name) for directory in opened) if os.path.isfile(each)]
+    return found[0] if len(found) == 1 else b""
+
+
+def _inside(name: bytes, roots: "tuple[bytes, ...]") -> bytes:
+    """Return a name below the directories that are watched, also where it leads there by a symlink; b"" for others."""
+    if name and not name.startswith((*roots, *_OWN)):
+        name = os.path.realpath(name)
+    return name if name.startswith(roots) else b""
 
 
 if os.environ.get("MLRUN_OPENED") and hasattr(sys, "addaudithook"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from runner.backends.choice import read_config
 from runner.errors import UsageError
+from runner.flow import ask
 from runner.store.summary import STATUSES
 
 
@@ -33,12 +34,8 @@ def path(name: str, value: object) -> str:
 
 
 def run_name(value: object) -> str:
-    """Return the name of a run, "" for none; `latest` is the newest run's, always."""
-    found = text_or_none("run_name", value) or ""
-    if found == "latest":
-        message = "a run cannot be named `latest`: that is the newest run, always"
-        raise UsageError(message, hint="choose another run_name")
-    return found
+    """Return the name of a run, "" for none."""
+    return ask.run_name(text_or_none("run_name", value) or "")
 
 
 def texts(name: str, value: object) -> dict[str, str]:

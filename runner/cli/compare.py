@@ -60,7 +60,7 @@ def compare(session: Session, /, **options: Any) -> None:
     if session.json:
         session.emit(compare=_as_json(sides, baseline, options["confidence"], failed))
     else:
-        _print(sides, metrics, baseline)
+        _print(session, sides, metrics, baseline)
     if found.left_out:
         runs = f"{found.left_out} run{'s' * (found.left_out != 1)}"
         session.say(f"left out: {runs} that did not succeed, or took over another's results")
@@ -135,7 +135,7 @@ def _means(judged: Group, by_name: dict[str, Group]) -> Any:
     return look_up
 
 
-def _print(sides: Sequence[_Side], metrics: Sequence[str], baseline: Group) -> None:
+def _print(session: Session, sides: Sequence[_Side], metrics: Sequence[str], baseline: Group) -> None:
     columns = ("metric", "group", "runs", "mean", "sd", "min", "max", "interval", f"vs {baseline.name}")
     rows = [
         [metric, side.group.name, *_cells(side.samples[metric]), _versus(side.contrasts.get(metric))]
@@ -145,6 +145,8 @@ def _print(sides: Sequence[_Side], metrics: Sequence[str], baseline: Group) -> N
     ]
     if rows:
         click.echo(table(columns, rows))
+    else:
+        session.say(f"no run has {', '.join(metrics)}" if metrics else "the runs have no metrics")
 
 
 def _cells(sample: Sample) -> list[str]:

@@ -87,6 +87,8 @@ def note(session: Session, run_id: str, text: str | None) -> None:
     elif text is not None:
         session.say(f"noted of {short(run.id)}")
     else:
+        if not notes:
+            session.say(f"{short(run.id)} has no notes")
         for each in notes:
             click.echo(f"{each.at[:16].replace('T', ' ')}  {printable(each.by)}: {printable(each.text)}")
 

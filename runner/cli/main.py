@@ -116,7 +116,9 @@ def run(argv: Sequence[str]) -> int:
         _print_nothing_more()
         code = 141
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+        if error.errno == errno.ENOENT and not _is_somewhere():
+            code = session.refuse("the directory that you are in is not there any more", "`cd` to one that is", 125)
+        elif error.errno != errno.ENOSPC or error.filename is not None:
             code = session.crash(error, argv)
         else:  # `mlrun list > /full/disk/file`
             _print_nothing_more()
@@ -125,6 +127,14 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort, for our own defects
         code = session.crash(error, argv)
     return code if isinstance(code, int) else 0
+
+
+def _is_somewhere() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - whether it is there is all that is asked
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _print_nothing_more() -> None:
@@ -136,8 +146,8 @@ def _refuse_usage(session: Session, error: click.ClickException) -> int:
         error.show()
         return error.exit_code
     context = getattr(error, "ctx", None)
-    hint = f"{context.command_path} --help shows the words it knows" if context is not None else ""
-    return session.refuse(error.format_message(), hint, error.exit_code)
+    hint = f"{context.command_path if context is not None else 'mlrun'} --help shows the words it knows"
+    return session.refuse(error.format_message().rstrip("."), hint, error.exit_code)
 
 
 def _refuse_windows() -> None:

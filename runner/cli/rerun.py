@@ -123,7 +123,7 @@ def _say_differences(session: Session, differences: tuple[Difference, ...]) -> N
 
 
 def _ask(options: dict[str, Any], chosen: Choice) -> Any:
-    from runner.flow.ask import Labels
+    from runner.flow.ask import Labels, run_name
     from runner.flow.rerun import AskAgain
 
     return AskAgain(
@@ -133,7 +133,7 @@ def _ask(options: dict[str, Any], chosen: Choice) -> Any:
         backend=chosen.backend,
         backend_config=chosen.config,
         fetch=not options["no_fetch"],
-        labels=Labels(name=options["run_name"], why=options["why"], **going_to(options["tracking_uri"])),
+        labels=Labels(name=run_name(options["run_name"]), why=options["why"], **going_to(options["tracking_uri"])),
         keep_work=options["keep_work"],
         keep_outputs=options["keep_outputs"],
         trace=not options["no_trace"],

@@ -133,12 +133,12 @@ def refuse_what_is_to_come(options: dict[str, Any]) -> None:
 
 
 def _ask(options: dict[str, Any], chosen: Choice, warn: Callable[[str], None]) -> Any:
-    from runner.flow.ask import Ask, Containing, Labels
+    from runner.flow.ask import Ask, Containing, Labels, run_name
     from runner.project.parameters import Values, read_params_file
 
     values = read_params_file(options["params_file"], warn) if options["params_file"] else {}
     labels = Labels(
-        name=_run_name(options["run_name"]),
+        name=run_name(options["run_name"]),
         why=options["why"],
         tags=dict(options["tags"]),
         **going_to(options["tracking_uri"], options["experiment_name"], options["experiment_id"]),
@@ -167,10 +167,3 @@ def _ask(options: dict[str, Any], chosen: Choice, warn: Callable[[str], None]) -
         argv=tuple(sys.argv),
         container=Containing(options["docker_args"], options["build_image"]),
     )
-
-
-def _run_name(name: str) -> str:
-    if name == "latest":
-        message = "a run cannot be named `latest`: that is the newest run, always"
-        raise UsageError(message, hint="choose another --run-name")
-    return name

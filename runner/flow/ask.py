@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from runner.errors import UsageError
 from runner.project.parameters import Values
 from runner.worker.values import dataclass
 
 Say = Callable[[str], None]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def run_name(name: str) -> str:
+    """Return the name of a run; UsageError where it could not be told from something else, or takes several lines."""
+    if name == "latest":
+        message = "a run cannot be named `latest`: that is the newest run, always"
+        raise UsageError(message, hint="choose another name")
+    if _CONTROL.search(name):
+        message = f"{name!r} is no name of a run: it holds a line break or a control character"
+        raise UsageError(message, hint="choose a name of one line; -m takes what there is to say")
+    return name
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from runner.project.document import BOOLEAN, MAPPING, NULL, NUMBER, OTHER, SEQUE
 from runner.project.model import EntryPoint, Finding
 from runner.project.quantities import parse_memory, parse_time
 from runner.project.reading import VARIABLE, Reader, described, find
-from runner.project.suggest import listed
+from runner.project.suggest import closest, listed
 from runner.worker.command import check_template
 from runner.worker.spec import Resources
 
@@ -167,7 +167,8 @@ def _command(reader: Reader, items: Mapping[str, Node], name: str, line: int) ->
     text = reader.text(node, key, "a shell command as text", _joined(node))
     if text.strip() or (node is not None and node.kind != TEXT):
         return text
-    hint = "write `command: python train.py`"
+    meant = next((key for key in items if key not in ENTRY_KEYS and closest(key, ENTRY_KEYS) == "command"), None)
+    hint = f"write `command` for {meant!r}" if meant else "write `command: python train.py`"
     reader.say(
         line,
         key,

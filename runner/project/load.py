@@ -77,6 +77,8 @@ def read_project(reader: Reader, root: Node, directory: Path, name: str) -> Proj
     nodes = reader.mapping(items.get("entry_points"), "entry_points", expected, hint)
     entry_points = {}
     for entry_name, node in nodes.items():
+        if not entry_name.strip():
+            reader.say(node.line, "entry_points", "an entry point has no name", code="no-name", hint="name it")
         entry = entry_points[entry_name] = read_entry(reader, entry_name, node, everywhere)
         if entry.environment is not None:
             _check_exists(reader, node.items, entry.environment, directory, f"entry_points.{entry_name}.", entry_name)
@@ -127,10 +129,10 @@ def _not_found(project: Project, name: str) -> ProjectError:
     else:
         message = f"there is no entry point {name!r} in {shown(project.file or project.directory)}"
     message += f"; it has {listed(known)}" if known else "; it declares none"
-    return ProjectError(message, hint=did_you_mean(name, known) or _other_ways(project))
+    return ProjectError(message, hint=did_you_mean(name, known) or _other_ways(project, known))
 
 
-def _other_ways(project: Project) -> str:
+def _other_ways(project: Project, known: list[str]) -> str:
     names = names_in(project.directory)
     misnamed = next((name for name in _NAMES if name.lower() in {other.lower() for other in names}), None)
     if project.file is None and misnamed:
@@ -142,6 +144,8 @@ def _other_ways(project: Project) -> str:
     scripts = sorted(name for name in names if name.endswith(SCRIPTS))
     if scripts:
         return f"a script runs without being declared: -e {shlex.quote(scripts[0])}"
+    if known:
+        return f"name one that is there: -e {shlex.quote(known[0])}"
     return "declare it under `entry_points` in a file named MLproject"
 
 

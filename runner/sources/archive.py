@@ -139,6 +139,7 @@ def download(url: str, target: Path, say: Callable[[str], None]) -> None:
             shutil.copyfileobj(answer, stream, _CHUNK)
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
+        reason = getattr(reason, "strerror", None) or reason
         status = ""
         if isinstance(error, urllib.error.HTTPError):
             status = f"{error.code} "

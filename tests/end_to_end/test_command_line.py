@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,32 @@ def test_with_json_a_failure_too_is_one_document(mlrun: Mlrun, failing: Project,
     said = mlrun(words[0], *words[1:], "--json").json
     assert said["version"] == 1
     assert set(said) & {"run", "runs", "logs", "error"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("compare", "latest"), 0, "the runs have no metrics"),
+        (("compare", "latest", "--metric", "rmse"), 0, "no run has rmse"),
+        (("note", "latest"), 0, "has no notes"),
+        (("run", ".", "-P"), 2, "hint: mlrun --help shows the words it knows"),
+        (("run", ".", "--run-name", "a\nb"), 2, "error: 'a\\nb' is no name of a run"),
+        (("rerun", "latest", "--run-name", "latest"), 2, "error: a run cannot be named `latest`"),
+    ],
+)
+def test_nothing_is_left_without_a_word(mlrun: Mlrun, project: Project, words: tuple[str, ...], code: int, said: str):
+    mlrun("run", project.path, "--env-manager", "local").ok()
+    answer = mlrun(*words, cwd=project.path)
+    assert (answer.code, answer.out) == (code, "")
+    assert said in answer.err
+
+
+def test_a_directory_that_is_gone_is_no_defect(mlrun: Mlrun, tmp_path: Path):
+    command = f"cd {tmp_path}/gone && rmdir ../gone && exec {sys.executable} -m runner run {tmp_path}"
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert done.stderr.startswith("error: the directory that you are in is not there any more\n\nhint: ")
 
 
 def test_logs_as_json_and_by_stream(mlrun: Mlrun, failing: Project):

@@ -253,6 +253,14 @@ def test_an_unknown_entry_point_names_the_known_ones(tmp_path):
     assert "no entry point and no file 'gone.py'" in refusal(tmp_path, "gone.py")
 
 
+def test_what_was_meant_is_told(tmp_path):
+    write(tmp_path, "entry_points: {train: {command: ls}, fit: {commmand: ls}}")
+    assert refusal(tmp_path, "xyz").endswith(" | name one that is there: -e train")
+    assert refusal(tmp_path, "fit").endswith(" | write `command` for 'commmand'")
+    write(tmp_path, 'entry_points: {"": {command: ls}}')
+    assert "MLproject:1: entry_points: an entry point has no name" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["x.py", "a {b}.py", "it's.sh", "-n.sh", "sub/x.sh", "o'x.R"])
 def test_undeclared_scripts_get_mlflows_command(tmp_path, monkeypatch, name):
     monkeypatch.setenv("SHELL", "/bin/my shell")

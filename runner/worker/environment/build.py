@@ -27,6 +27,7 @@ _CURES = (  # words of uv's, and what to do; the first that fit
         "the archive is not the one that was locked; `mlrun lock --upgrade` if it was replaced on purpose",
     ),
     (("no space",), _SPACE),
+    (("build-system.requires",), "correct `requires` under [build-system], or ask an index that has it"),
     (
         ("failed to build", "build backend"),
         "it has no wheel for this Python: name a Python that has one, or install what its build needs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Optional
 
@@ -16,6 +17,7 @@ from runner.worker.spec import EnvironmentSpec, Interpreter
 from runner.worker.tools import Finished
 from runner.worker.values import dataclass
 
+_PLACE = re.compile(r": -:([0-9]+):[0-9]+$")  # uv's name for a line of its standard input
 _FILTERED = "filtered by `exclude-newer`"
 
 
@@ -82,11 +84,12 @@ def _compiled(site: Site, interpreter: Interpreter, wish: Wish) -> bytes:
         alone, _ = _compile(site, interpreter, wanted.requirements, wish)
         if alone is not None:
             names = {one.name for one in pylock.read(pylock.portable(alone, site.project))}
-            kept = [line for line in wanted.build_requirements if _name_of(line) not in names]
-            data, done = _compile(site, interpreter, [*kept, *wanted.requirements], wish)
+            lines = [line for line in wanted.build_requirements if _name_of(line) not in names]
+            lines += wanted.requirements
+            data, done = _compile(site, interpreter, lines, wish)
             site.say("note: build_dependencies and dependencies exclude each other: the dependencies win")
     if data is None:
-        raise _refusal(site, done)
+        raise _refusal(site, done, lines)
     return data
 
 
@@ -103,8 +106,8 @@ def _compile(
     return wish.preferred.read_bytes() if wish.preferred else done.stdout, done
 
 
-def _refusal(site: Site, done: Finished) -> EnvironmentBuildError:
-    reason = site.uv.reason(done)
+def _refusal(site: Site, done: Finished, lines: "list[str]") -> EnvironmentBuildError:
+    reason = _PLACE.sub(lambda match: f": {lines[int(match[1]) - 1]}", site.uv.reason(done))
     message = f"the requirements cannot be resolved: {reason}"
     if _FILTERED in done.complaint:
         moment = site.installer.get("UV_EXCLUDE_NEWER") or site.installer.get(AS_OF)

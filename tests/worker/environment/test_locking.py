@@ -144,3 +144,8 @@ def test_a_lost_lock_object_is_resolved_again(host: Host) -> None:
 def test_a_lost_pinned_lock_is_told(host: Host) -> None:
     with pytest.raises(EnvironmentBuildError, match="pinned lock cannot be used"):
         host.prepare("red", lock="0" * 64)
+
+
+def test_a_line_that_uv_refuses_is_quoted(host: Host) -> None:
+    with pytest.raises(EnvironmentBuildError, match=r"cannot be resolved: .*: --frobnicate$"):
+        host.prepare("red", "--frobnicate")

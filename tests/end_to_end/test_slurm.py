@@ -255,3 +255,20 @@ def test_over_ssh_a_pending_job_is_cancelled(mlrun: Mlrun, project: Project, log
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert login_node.call("squeue", "-h", "-t", "all", "-n", run, "-o", "%T") == "CANCELLED"
+
+
+def test_a_run_goes_to_a_cluster_behind_ssh_and_back(mlrun: Mlrun, project: Project, login_node: Cluster):
+    path = command(project, "cat data.txt > result.txt", "    inputs: [data.txt]\n    outputs: [result.txt]\n")
+    project.write("data.txt", "from here\n")
+    project.write(".gitignore", "data.txt\n")
+    project.commit()
+    mlrun("run", path, "--env-manager", "local", "--isolated", "--run-name", "here").ok()
+    said = mlrun("rerun", "here", "--on", "queue", "--check", "--run-name", "there").ok()
+    assert "identical" in said.err
+    there = mlrun.show("there")["execution"]
+    assert (there["backend"], there["launcher"], there["node"]) == ("ssh", "slurm", "lab-machine")
+    assert "identical" in mlrun("rerun", "there", "--check", "--run-name", "back").ok().err
+    back = mlrun.show("back")["execution"]
+    assert (back["backend"], back.get("job_id")) == ("local", None)
+    for name in ("there", "back"):
+        mlrun("verify", name).ok()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -14,7 +15,7 @@ from runner.worker.facts import Claim
 from runner.worker.remote import accept, results
 from runner.worker.remote.follow import Follow, said, unknown
 from runner.worker.remote.frames import Channel, Cut, Frame, Reader, Writer
-from runner.worker.remote.inbox import wanted
+from runner.worker.remote.inbox import Inbox, wanted
 from runner.worker.remote.site import Site, kind_of_machine
 from runner.worker.results import Outcome
 
@@ -41,6 +42,7 @@ class _Desk:
     def __init__(self, channel: Channel, site: Site, setup: str) -> None:
         self._channel, self._site, self._setup = channel, site, setup
         self._is_busy = threading.Event()
+        self._inboxes: list[Inbox] = []  # of which large files have not reached the disk
         self._answers: Mapping[str, Callable[[Frame], None]] = {
             "greet": self._greet,
             "submit": self._submit,
@@ -56,15 +58,15 @@ class _Desk:
         }
 
     def serve(self) -> None:
-        """Answer one request after the other."""
-        while True:
-            try:
+        """Answer one request after the other; at the end, when nobody waits, see large files to the disk."""
+        with contextlib.suppress(Cut):
+            while True:
                 frame = self._channel.receive()
                 self._is_busy.set()
                 self._answer(frame)
                 self._is_busy.clear()
-            except Cut:
-                return
+        for inbox in self._inboxes:
+            inbox.sync()
 
     def show_life(self, every: float) -> None:
         """Say now and then that an answer is on its way: to hash what is large takes longer than a link is trusted."""
@@ -112,8 +114,10 @@ class _Desk:
         while True:
             frame = self._channel.receive()
             if frame.kind != "blobs":
+                # A file that a crash cut short is known by its size. A sync would hold up the run: what it writes
+                # waits, in one journal, for all that came.
                 inbox.sync(below=_LARGE)
-                threading.Thread(target=inbox.sync, daemon=True).start()  # a cut file is known by its size
+                self._inboxes.append(inbox)
                 self._channel.put_back([frame])
                 return
             try:

@@ -40,7 +40,7 @@ def push(session: Session, remote: str, run_ids: tuple[str, ...], everything: bo
     store = session.store
     if everything:
         refresh(store)
-    runs = [run for run in store.runs() if run.seal.exists()] if everything else [store.find(each) for each in run_ids]
+    runs = [run for run in store.runs() if run.seal.exists()] if everything else store.find_each(run_ids)
     depot = open_depot(remote, store.cache, make=True)
     done = []
     try:

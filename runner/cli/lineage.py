@@ -10,6 +10,7 @@ import click
 from runner.cli.options import common, complete_runs, run_argument
 from runner.cli.session import Session, printable
 from runner.cli.tree import Branch, draw
+from runner.errors import UsageError
 from runner.store.ids import short
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ _MOST_DEEP = 100
 
 @click.command(short_help="Show which run made a file, and from what.")
 @click.argument("subject", metavar="FILE|DIGEST|ID", shell_complete=complete_runs)
-@click.option("--up", "direction", flag_value="up", default="up", help="Where it is from.  [default]")
-@click.option("--down", "direction", flag_value="down", help="What was made of it.")
-@click.option("--dot", "form", flag_value="dot", help="Print a graph for Graphviz.")
-@click.option("--mermaid", "form", flag_value="mermaid", help="Print a graph for Markdown.")
+@click.option("--up", is_flag=True, help="Where it is from.  [default]")
+@click.option("--down", is_flag=True, help="What was made of it.")
+@click.option("--dot", is_flag=True, help="Print a graph for Graphviz.")
+@click.option("--mermaid", is_flag=True, help="Print a graph for Markdown.")
 @common
 @click.pass_obj
-def lineage(session: Session, subject: str, direction: str, form: str | None) -> None:
+def lineage(session: Session, subject: str, *, up: bool, down: bool, dot: bool, mermaid: bool) -> None:
     """Show which run made a file, its inputs, the runs that made those, up to commits and data from outside.
 
     A file is known by its bytes, wherever it lies and whatever it is called now. The exit code is 1 where no run of
@@ -45,12 +46,15 @@ def lineage(session: Session, subject: str, direction: str, form: str | None) ->
     from runner.records.lineage import trace
     from runner.records.lineage_formats import to_dot, to_mermaid
 
-    store = session.store
+    if (up and down) or dot + mermaid + session.json > 1:
+        message = "--up and --down are two questions, --dot, --mermaid and --json three forms"
+        raise UsageError(message, hint="choose one of each")
+    store, direction = session.store, "down" if down else "up"
     found = trace(find_subject(subject, store), store, direction)
     if session.json:
         session.emit(lineage=found.to_json())
-    elif form is not None:
-        click.echo(to_dot(found) if form == "dot" else to_mermaid(found))
+    elif dot or mermaid:
+        click.echo(to_dot(found) if dot else to_mermaid(found))
     else:
         for line in draw(_Drawing(found).root()):
             click.echo(line)
@@ -63,10 +67,10 @@ def lineage(session: Session, subject: str, direction: str, form: str | None) ->
 
 @click.command(short_help="Say more of a run, beside its record.")
 @run_argument
-@click.argument("text", required=False)
+@click.argument("words", metavar="[TEXT]", nargs=-1)
 @common
 @click.pass_obj
-def note(session: Session, run_id: str, text: str | None) -> None:
+def note(session: Session, run_id: str, words: tuple[str, ...]) -> None:
     """Add a note to a run, or without TEXT print those it has. The sealed record stays as it is.
 
     \b
@@ -79,18 +83,20 @@ def note(session: Session, run_id: str, text: str | None) -> None:
     from runner.worker.codec import encode
 
     run = session.store.find(run_id)
-    if text is not None:
-        add(run, text)
+    if words:
+        add(run, " ".join(words))
     notes = read_notes(run)
     if session.json:
         session.emit(run=run.id, notes=encode(notes))
-    elif text is not None:
+    elif words:
         session.say(f"noted of {short(run.id)}")
     else:
         if not notes:
             session.say(f"{short(run.id)} has no notes")
         for each in notes:
             click.echo(f"{each.at[:16].replace('T', ' ')}  {printable(each.by)}: {printable(each.text)}")
+        if not notes:
+            session.say(f"there are no notes of {short(run.id)}")
 
 
 class _Drawing:

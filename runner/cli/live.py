@@ -129,12 +129,16 @@ def _say_undeclared(session: Session, record: Any) -> None:
 def launched(session: Session, started: Started) -> None:
     """Say that a detached run is on its way, and print what finds it again."""
     from runner.store.store import short
+    from runner.worker.facts import Request
 
-    identity = short(started.run.id)
+    identity, past = short(started.run.id), started.run.read(Request).reused
     if session.json:
-        session.emit(run={"id": started.run.id, "status": "submitted"})
+        session.emit(run={"id": started.run.id, "status": "submitted" if past is None else "succeeded"})
     else:
         click.echo(started.run.id)
+    if past is not None:
+        session.say(f"{identity} reused {short(past)}: nothing has changed since")
+        return
     session.say(f"launched {identity}; `mlrun logs -f {identity}` follows it, `mlrun cancel {identity}` ends it")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from runner.store.store import Store
     from runner.worker.rundir import RunDirectory
 
-FORMATS = ("bundle", "ro-crate", "prov", "slsa", "openlineage")
+_FILES = ("bundle", "ro-crate")  # forms that hold the run's files
+FORMATS = (*_FILES, "prov", "slsa", "openlineage")
+_APPLY = {"logs": _FILES, "observed": _FILES, "wheels": ("bundle",), "license": ("ro-crate",)}
+_KEYS = {"license": "license_"}
 
 
 @click.command(short_help="Write a run out: a bundle, or a standard of provenance.")
@@ -45,6 +49,7 @@ def export(session: Session, /, run_id: str, form: str, output: Path | None, **o
       mlrun export 1a2b3c4d -o for-ada.mlrun.tar.gz --logs
       mlrun export latest --format prov | jq .activity
     """
+    _refuse_what_does_not_apply(form, output, options)
     store = session.store
     run = store.find(run_id)
     extras = {name: options[name] for name in ("logs", "observed")}
@@ -54,6 +59,21 @@ def export(session: Session, /, run_id: str, form: str, output: Path | None, **o
         _crate(session, store, run, output, options["license_"], **extras)
     else:
         _document(session, store, run, form, output)
+
+
+def _refuse_what_does_not_apply(form: str, output: Path | None, options: Mapping[str, Any]) -> None:
+    """Raise UsageError for words that this form would pass over."""
+    idle = [f"--{name}" for name, forms in _APPLY.items() if options[_KEYS.get(name, name)] and form not in forms]
+    if idle:
+        message = f"{' and '.join(idle)} mean{'s' * (len(idle) == 1)} nothing to {form}"
+        raise UsageError(message, hint=f"{idle[0]} is for {' and '.join(_APPLY[idle[0][2:]])}")
+    if output is not None and output.name == "-":
+        message = "-o names a file, or a directory"
+        text = "without -o it goes to standard output" if form not in _FILES else "name one, or leave -o out"
+        raise UsageError(message, hint=text)
+    if form == "bundle" and output is not None and output.suffix == ".zip":
+        message = "a bundle is a tar, and no zip"
+        raise UsageError(message, hint="name it .mlrun.tar.gz, or .tar.zst for zstandard")
 
 
 def _bundle(session: Session, store: Store, run: RunDirectory, output: Path | None, **extras: bool) -> None:

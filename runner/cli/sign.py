@@ -32,7 +32,7 @@ def sign(session: Session, run_ids: tuple[str, ...], key: str) -> None:
 
     store, configured = session.store, settings.read().sign
     made = []
-    for run in map(store.find, run_ids):
+    for run in store.find_each(run_ids):
         signature = sign_run(run, store, key or configured.key, Path.cwd())
         made.append({"run": run.id, "file": signature.file, "fingerprint": signature.fingerprint})
         session.say(f"signed {short(run.id)} with {signature.fingerprint}")

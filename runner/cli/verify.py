@@ -48,7 +48,7 @@ def verify(session: Session, run_ids: tuple[str, ...], everything: bool, allowed
     if allowed is None and (configured := settings.read().verify.allowed_signers):
         allowed = Path(configured).expanduser()
     store = session.store
-    runs = list(store.runs()) if everything else [store.find(each) for each in run_ids]
+    runs = list(store.runs()) if everything else store.find_each(run_ids)
     with session.status() as status:
         result = check(
             store,
@@ -79,8 +79,12 @@ def _print(session: Session, result: Verified) -> None:
         for signer in signers:
             session.say(printable(f"{run[-8:]} is signed by {signer}"))
     wrong = sum(finding.wrong for finding in result.findings)
+    unsigned = sum(finding.unsigned for finding in result.findings)
     what = f"{len(result.runs):,} run{'s' * (len(result.runs) != 1)}"
-    if wrong:
+    if unsigned and unsigned == wrong:
+        allowed = f"{unsigned} run{'s are' if unsigned != 1 else ' is'} signed by nobody who may: nothing was changed"
+        session.complain(allowed, "`mlrun sign ID` signs a run; the file has a line for each key that may")
+    elif wrong:
         session.complain(f"{wrong} thing{'s are' if wrong != 1 else ' is'} not as sealed, in {what}", _hint(result))
     else:
         session.say(f"{what} verified: nothing was changed")

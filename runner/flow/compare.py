@@ -38,6 +38,9 @@ def gather(asked: Asked, store: Store) -> Found:
         named = [(name, _matching(condition, store)) for name, condition in asked.groups]
     else:
         named = _split(_chosen(asked, store), asked)
+    if not named and asked.by is not None:
+        message = f"no run has {asked.by}, by which they are to be put together"
+        raise MlrunError(message, hint="`mlrun list` shows the parameters of runs, `mlrun show ID` their tags")
     if not named:
         message = "there are no runs to compare"
         raise MlrunError(message, hint="name runs, or say which: --where 'params.alpha = 0.5', --by params.alpha")

@@ -56,7 +56,7 @@ def _digest_of(path: Path, store: Store) -> str:
         digests.load(place, sum(status.st_size for status in files.values()))
         return digest_of_directory((name, digests.of(f"{place}/{name}", status)) for name, status in files.items())
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}"
+        message = f"{error.filename or path} cannot be read: {error.strerror}"
         raise MlrunError(message, hint="a file's lineage is found by its bytes") from None
     finally:
         digests.save()

@@ -155,5 +155,6 @@ def _check_signatures(run: RunDirectory, allowed: Path | None, findings: list[Fi
             findings.append(Finding(f"{here}/{each.file}", problem, run.id, wrong=False))
     signers = tuple(f"{each.signer} ({each.fingerprint})" for each in found if each.signer is not None)
     if allowed is not None and not signers:
-        findings.append(Finding(f"{here}/{run.record.name}", f"is signed by nobody whom {allowed.name} names", run.id))
+        problem = f"is signed by nobody whom {allowed.name} names"
+        findings.append(Finding(f"{here}/{run.record.name}", problem, run.id, unsigned=True))
     return signers

@@ -32,6 +32,7 @@ class Finding:
     problem: str
     run: str | None = None
     wrong: bool = True
+    unsigned: bool = False  # nothing was changed: nobody signed it who may
 
 
 class ObjectCheck:

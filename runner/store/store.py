@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -119,6 +119,10 @@ class Store:
                 raise RunNotFoundError(message, hint="`mlrun run DIR` makes the first")
             return self.directory(newest)
         return self.directory(self._only(text, self._candidates(text)))
+
+    def find_each(self, texts: Iterable[str]) -> list[RunDirectory]:
+        """Return the runs that texts mean, each once, in their order."""
+        return [self.directory(identity) for identity in dict.fromkeys(self.find(text).id for text in texts)]
 
     def find_sub_run(self, text: str) -> tuple[RunDirectory, str] | None:
         """Return the run whose client made a sub-run, and that one's id, by the end of it; None where none is meant."""

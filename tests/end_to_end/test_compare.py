@@ -56,6 +56,7 @@ def test_runs_one_by_one(mlrun: Mlrun, trials: Project):
     [
         (("--by", "colour"), 2, "runs cannot be put together by 'colour'"),
         ((), 125, "there are no runs to compare"),
+        (("--by", "params.none"), 125, "no run has params.none"),
         (("-g", "x"), 2, "a group is given as NAME=CONDITION"),
         (("-g", 'x=params.model = "none"'), 125, "no run that succeeded is in x"),
         (("--by", "params.model", "--baseline", "none"), 2, "there is no group 'none'"),

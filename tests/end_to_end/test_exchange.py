@@ -134,6 +134,7 @@ def test_wrong_words_are_one_line(mlrun: Mlrun, project: Project, tmp_path: Path
         (["pull", tmp_path / "nowhere"], "there is no depot at"),
         (["push", "nothing://x", "latest"], "is no address of a depot"),
         (["push", project.path, "latest"], "is a directory of something else"),
+        (["push", project.path / "MLproject", "latest"], "is a file, and no depot"),
     ):
         answer = mlrun(*argv)
         assert answer.code in (2, 125)

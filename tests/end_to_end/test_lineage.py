@@ -108,6 +108,9 @@ def test_what_no_run_made(mlrun: Mlrun, pipeline: Project, tmp_path: Path):
     assert "is no file that is there" in said.err
     (tmp_path / "empty").touch()
     assert mlrun("lineage", tmp_path / "empty").code == 1
+    for words in (("--up", "--down"), ("--dot", "--json"), ("--dot", "--mermaid")):
+        said = mlrun("lineage", "best", *words)
+        assert (said.code, "choose one of each" in said.err + said.out) == (2, True), words
 
 
 def test_a_run_that_was_removed_is_still_named(mlrun: Mlrun, pipeline: Project):
@@ -139,6 +142,10 @@ def test_notes_stay_outside_of_the_sealed_record(mlrun: Mlrun, pipeline: Project
     assert [note["text"] for note in notes] == ["see https://example.org/x", "again"]
     assert {note["by"] for note in notes} == {"Ada Lovelace"}
     assert mlrun("note", "best", " ").code == 2
+    assert mlrun("note", "best", " ", "").code == 2
+    assert "there are no notes of" in mlrun("note", "latest").ok().err
+    mlrun("note", "latest", "without", "quotes").ok()
+    assert "Ada Lovelace: without quotes" in mlrun("note", "latest").ok().out
     assert json.loads((mlrun.directory("best") / "notes.jsonl").read_text().splitlines()[0])["version"] == 1
     with (mlrun.directory("best") / "notes.jsonl").open("a") as stream:
         stream.write("{broken\n")

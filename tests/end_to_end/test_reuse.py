@@ -59,6 +59,13 @@ def test_nothing_is_executed_where_nothing_has_changed(mlrun: Mlrun, once: Proje
     assert mlrun.show()["relations"]["reused"] == first  # the source, not a copy of it
 
 
+def test_what_is_reused_is_not_launched(mlrun: Mlrun, once: Project, tmp_path: Path):
+    said = again(mlrun, once, tmp_path, "--detach")
+    assert "nothing has changed since" in said.err
+    assert "cancel" not in said.err
+    assert mlrun("list", "--json").json["runs"][0]["id"] == said.out.strip()
+
+
 def test_a_run_that_took_over_is_of_use_when_its_source_is_gone(mlrun: Mlrun, once: Project, tmp_path: Path):
     again(mlrun, once, tmp_path)
     second = mlrun.show()["run"]["id"]

@@ -184,6 +184,24 @@ def test_standards_are_written_to_stdout_or_a_file_and_overwrite_nothing(
     assert mlrun("export", "latest", "--format", "nonsense").code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-o", "-"), "-o names a file"),
+        (("-o", "x.zip"), "a bundle is a tar"),
+        (("--license", "MIT"), "--license means nothing to bundle"),
+        (("--format", "prov", "--wheels", "--logs"), "--logs and --wheels mean nothing to prov"),
+        (("--format", "ro-crate", "--license", "mine alone"), "'mine alone' is no name of a licence"),
+    ],
+)
+def test_words_that_an_export_does_not_know(mlrun: Mlrun, project: Project, words: tuple[str, ...], message: str):
+    mlrun("run", project.path, *LOCAL).ok()
+    said = mlrun("export", "latest", *words)
+    assert (said.code, message in said.err) == (2, True), said.err
+    assert "hint: " in said.err
+    assert [path.name for path in mlrun.cwd.iterdir()] == ["project"]
+
+
 def test_with_its_wheels_a_run_is_built_where_no_index_is_reached(
     mlrun: Mlrun, project: Project, tmp_path: Path, monkeypatch
 ):

@@ -99,6 +99,15 @@ def test_gits_key_is_taken_and_no_key_is_said(mlrun: Mlrun, done: Project, tmp_p
     mlrun("sign", "latest").ok()
 
 
+def test_a_run_that_is_not_signed_was_not_changed(mlrun: Mlrun, done: Project, tmp_path: Path):
+    (tmp_path / "signers").write_text(f"ada@example.org {new_key(tmp_path / 'ada')}\n")
+    said = mlrun("verify", "latest", "latest", "--allowed-signers", tmp_path / "signers")
+    assert (said.code, said.out.count("is signed by nobody whom signers names")) == (1, 1)
+    assert "1 run is signed by nobody who may: nothing was changed" in said.err
+    assert "backup" not in said.err
+    assert len(mlrun("sign", "latest", "latest", "--key", tmp_path / "ada", "--json").ok().json["signatures"]) == 1
+
+
 def test_signatures_travel_and_come_later(mlrun: Mlrun, done: Project, tmp_path: Path):
     (tmp_path / "signers").write_text(f"ada@example.org {new_key(tmp_path / 'ada')}\n")
     mlrun("export", "latest", "-o", "before.tar.gz").ok()

@@ -6,6 +6,7 @@ https://w3id.org/ro/wfrun/process/0.5
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import Collection, Mapping
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ METADATA = "ro-crate-metadata.json"
 CRATE, PROFILE = "https://w3id.org/ro/crate/1.1", "https://w3id.org/ro/wfrun/process/0.5"
 _TERMS = "https://w3id.org/ro/terms/workflow-run#"
 _LICENSES = "https://spdx.org/licenses/"
+_LICENSE = re.compile(r"[\w.+()-]+( (AND|OR|WITH) [\w.+()-]+)*|[a-z]+://\S+")
 
 _SHA1 = 40  # hex digits
 
@@ -47,6 +49,9 @@ def describe(record: Record, files: Mapping[Role, Enclosed], others: Collection[
         raise UsageError(
             message, hint="name one with --license CC-BY-4.0, or as `license` under [identity] in config.toml"
         )
+    if not _LICENSE.fullmatch(identity.license):
+        message = f"{identity.license!r} is no name of a licence"
+        raise UsageError(message, hint="write it as SPDX does (https://spdx.org/licenses: CC-BY-4.0, MIT), or a URL")
     return _Crate(record, files, others, identity).document()
 
 

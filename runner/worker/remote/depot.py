@@ -79,6 +79,9 @@ class Depot:
             if isinstance(error, FileNotFoundError) and not make:
                 message = f"there is no depot at {self.root}"
                 raise StoreError(message, hint="`mlrun push` makes one; is the path right?") from None
+            if self.root.is_file():
+                message = f"{self.root} is a file, and no depot"
+                raise StoreError(message, hint="name a directory") from None
             message = f"cannot use the depot at {self.root}: {error.strerror}"
             raise StoreError(message, hint="see who owns it") from error
         if found != VERSION:

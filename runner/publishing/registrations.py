@@ -27,7 +27,8 @@ def register_all(server: Server, shelf: Shelf, record: Any, refuse: Refuse) -> N
             _name(server, model)
             for version in model["versions"]:
                 with _telling(refuse, f"{what} {version['version']}"):
-                    _number(server, model, version, _version(server, shelf, record["run"]["id"], model, version))
+                    number = _version(server, shelf, record["run"]["id"], model, version)
+                    _place(server, model, version, number, refuse)
 
 
 @contextmanager
@@ -50,13 +51,15 @@ def _name(server: Server, model: Any) -> None:
             server.post("registered-models/set-tag", name=model["name"], **tag)
 
 
-def _number(server: Server, model: Any, version: Any, number: str) -> None:
-    """Give a version, which has this number at the server, the stage and the aliases that it has here."""
-    if version["stage"]:
-        server.post("model-versions/transition-stage", name=model["name"], version=number, stage=version["stage"])
+def _place(server: Server, model: Any, version: Any, number: str, refuse: Refuse) -> None:
+    """Give a version, which has this number at the server, the aliases and the stage that it has here."""
+    name = model["name"]
     for alias, mine in model["aliases"].items():
         if mine == version["version"]:
-            server.post("registered-models/alias", name=model["name"], alias=alias, version=number)
+            with _telling(refuse, f"{MODEL}{name} {mine}, its alias {alias}"):
+                server.post("registered-models/alias", name=name, alias=alias, version=number)
+    if version["stage"]:
+        server.post("model-versions/transition-stage", name=name, version=number, stage=version["stage"])
 
 
 def _version(server: Server, shelf: Shelf, run: str, model: Any, version: Any) -> str:

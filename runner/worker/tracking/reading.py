@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from runner.worker.files import Json
 from runner.worker.tracking.asked import Asked
+from runner.worker.tracking.described import pairs
 from runner.worker.tracking.refusal import Refused, unsupported
 from runner.worker.tracking.runs import Runs
 from runner.worker.tracking.search import sort, suits
@@ -17,6 +18,7 @@ from runner.worker.tracking.track import Track
 Answer = dict[str, Json]
 T = TypeVar("T")
 
+_TAG = "experiment."  # what the tags of the experiment begin with, which are kept with the run
 _MOST = 50_000  # items of one page
 _STAGES = {"": ("active",), "ACTIVE_ONLY": ("active",), "DELETED_ONLY": ("deleted",), "ALL": ("active", "deleted")}
 _VIEWS = {"1": "ACTIVE_ONLY", "2": "DELETED_ONLY", "3": "ALL"}
@@ -45,10 +47,18 @@ def _facts(track: Track, kind: str, name: str) -> Any:
         return track.all_params().get(name)
     if kind in ("tags", "tag"):
         return track.tags.get(name)
+    if kind in ("datasets", "dataset"):
+        return [_of_dataset(each, name) for each in track.datasets]
     if kind in ("attributes", "attribute", "attr", "run"):
         name = {"Start Time": "start_time", "Created": "start_time", "created": "start_time"}.get(name, name)
         return track.info.get(name)
-    raise Refused(f"Invalid entity type '{kind}': a filter is about metrics, params, tags or attributes")
+    raise Refused(f"Invalid entity type '{kind}': a filter is about metrics, params, tags, attributes or datasets")
+
+
+def _of_dataset(said: Any, name: str) -> Any:
+    if name != "context":
+        return said["dataset"].get(name)
+    return next((tag.get("value") for tag in said.get("tags") or () if tag.get("key") == "mlflow.data.context"), None)
 
 
 def paginate(found: Sequence[T], asked: Asked, usual: int) -> tuple[Sequence[T], Answer]:
@@ -118,7 +128,9 @@ def experiment(runs: Runs, asked: Asked) -> Answer:
 
 def create_experiment(runs: Runs, asked: Asked) -> Answer:
     """Answer with the run's experiment."""
-    runs.experiment = asked.needed("name")
+    name, tags = asked.needed("name"), asked.pairs("tags")
+    runs.experiment = name
+    runs.main.write({"do": "tag", "name": _TAG + key, "value": value} for key, value in tags)
     return {"experiment_id": "0"}
 
 
@@ -131,7 +143,13 @@ def rename_experiment(runs: Runs, asked: Asked) -> Answer:
 def tag_experiment(runs: Runs, asked: Asked) -> Answer:
     """Set a tag of the experiment; it is kept with the run."""
     name, value = asked.pair()
-    runs.main.write([{"do": "tag", "name": f"experiment.{name}", "value": value}])
+    runs.main.write([{"do": "tag", "name": _TAG + name, "value": value}])
+    return {}
+
+
+def untag_experiment(runs: Runs, asked: Asked) -> Answer:
+    """Remove a tag of the experiment; one that is not there is no mistake."""
+    runs.main.write([{"do": "untag", "name": _TAG + asked.key()}])
     return {}
 
 
@@ -157,4 +175,5 @@ def _experiment(runs: Runs) -> Json:
         "lifecycle_stage": "active",
         "creation_time": start,
         "last_update_time": start,
+        "tags": pairs({name[len(_TAG) :]: text for name, text in runs.main.tags.items() if name.startswith(_TAG)}),
     }

@@ -47,6 +47,7 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("GET", "experiments/search"): reading.search_experiments,
     ("GET", "experiments/list"): reading.search_experiments,
     ("POST", "experiments/set-experiment-tag"): reading.tag_experiment,
+    ("POST", "experiments/delete-experiment-tag"): reading.untag_experiment,
     ("POST", "experiments/delete"): reading.delete_experiment,
     ("POST", "logged-models"): logged_models.create,
     ("POST", "logged-models/search"): logged_models.search,

@@ -109,6 +109,8 @@ def _bare(value: str) -> str:
 
 
 def _holds(wanted: Comparison, fact: Any) -> bool:
+    if isinstance(fact, list):  # of several, one is enough
+        return any(_holds(wanted, each) for each in fact)
     if wanted.operator in ("is null", "is not null"):
         return (fact is None) == (wanted.operator == "is null")
     if fact is None:

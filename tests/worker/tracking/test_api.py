@@ -119,7 +119,11 @@ def test_any_experiment_is_the_one_of_the_run(served):
         assert (found["experiment_id"], found["name"]) == ("0", name)
     assert served.post("experiments/create", name="z") == {"experiment_id": "0"}
     assert served.get("experiments/get", experiment_id="77")["experiment"]["experiment_id"] == "0"
-    assert len(served.post("experiments/search")["experiments"]) == 1
+    served.post("experiments/create", name="z", tags=[{"key": "a", "value": "1"}, {"key": "gone", "value": "1"}])
+    served.post("experiments/set-experiment-tag", experiment_id="0", key="b", value="2")
+    served.post("experiments/delete-experiment-tag", experiment_id="0", key="gone")
+    [experiment] = served.post("experiments/search")["experiments"]
+    assert pairs(experiment["tags"]) == {"a": "1", "b": "2"}
 
 
 def test_a_sub_run_is_a_directory_under_the_run(served):
@@ -157,6 +161,9 @@ def test_a_sub_run_is_a_directory_under_the_run(served):
         ("params.quote IS NULL", {"a"}),
         ("metrics.missing > 0", set()),
         ("metrics.nan > 0", set()),
+        ("dataset.name = 'd' and datasets.digest LIKE '1%'", {"a"}),
+        ("dataset.context IN ('training')", {"a"}),
+        ("dataset.name != 'd'", {"b"}),
     ],
 )  # fmt: skip
 def test_filters(served, text, found):
@@ -172,6 +179,10 @@ def test_filters(served, text, found):
             metrics=[{"key": key, "value": value} for key, value in numbers.items()],
             params=[{"key": key, "value": value} for key, value in params.items()],
         )
+    for name, dataset, context in (("a", "d", "training"), ("b", "e", "test")):
+        tags = [{"key": "mlflow.data.context", "value": context}]
+        said = {"dataset": {"name": dataset, "digest": "12"}, "tags": tags}
+        served.post("runs/log-inputs", run_id=made[name], datasets=[said])
     runs = served.post("runs/search", filter=text)["runs"]
     names = {run["info"]["run_name"] for run in runs if run["info"]["run_id"] != served.id}
     assert names == found

@@ -3,7 +3,9 @@
 `cluster` is for tests that leave it as it is; `own_cluster` for those that kill its daemons.
 """
 
+import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -23,6 +25,7 @@ import pytest
 from tests.machines import Machine
 from tests.needs import need
 
+GROUPS = Path("/sys/fs/cgroup")
 _PATIENCE = 60.0  # seconds for a daemon to answer on a loaded machine
 
 _CONF = """\
@@ -125,9 +128,8 @@ class Cluster:
             time.sleep(0.05)
 
     def start(self) -> None:
-        ports, inside = _free_ports(), self.inside or self.base
-        conf = _CONF.format(base=inside, host=self.host, controller=ports[0], node=ports[1], patience=self.patience)
-        (self.base / "slurm.conf").write_text(conf)
+        inside = self.inside or self.base
+        (self.base / "slurm.conf").write_text(self.settings(inside))
         for name in ("state", "spool"):
             (self.base / name).mkdir(exist_ok=True)
         key = self.base / "munge.key"
@@ -136,17 +138,72 @@ class Cluster:
         argv = [f"--{name}={inside}/munge{rest}" for name, rest in _MUNGE.items()]
         argv = [*self.enter, "/usr/sbin/munged", "--force", *argv]
         subprocess.run(argv, check=True, capture_output=True, timeout=60, env={"PATH": os.environ["PATH"]})
-        for daemon in ("slurmctld", "slurmd"):
-            self.run_daemon(daemon)
+        self.run_daemon("slurmctld")
+        self.run_nodes()
         self.until_idle()
 
+    def settings(self, inside: Path) -> str:
+        """Return slurm.conf, with ports that are free now."""
+        controller, node = _free_ports()
+        return _CONF.format(base=inside, host=self.host, controller=controller, node=node, patience=self.patience)
+
+    def run_nodes(self) -> None:
+        self.run_daemon("slurmd")
+
     def end(self) -> None:
-        for daemon in ("slurmd", "slurmctld", "munged"):
+        for path in self.base.glob("*d.pid"):
             try:
-                os.kill(self.pid(daemon), signal.SIGKILL)
+                os.kill(int(path.read_text()), signal.SIGKILL)
             except (OSError, ValueError):
                 continue
         shutil.rmtree(self.base, ignore_errors=True)
+
+
+_NODES = """\
+NodeName={left} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[0]} CPUs=64 RealMemory=6400
+NodeName={right} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=64 RealMemory=6400
+PartitionName=debug Nodes={left},{right} Default=YES MaxTime=60 State=UP
+"""
+_GROUPS_OF_JOBS = {
+    "ProctrackType": "proctrack/cgroup",
+    "TaskPlugin": "task/cgroup",
+    "JobAcctGatherType": "jobacct_gather/cgroup",
+    "JobAcctGatherParams": "NoShared",  # the kernel sees to memory
+    "SlurmdSpoolDir": "{base}/spool/%n",
+    "SlurmdPidFile": "{base}/%n-slurmd.pid",
+    "SlurmdLogFile": "{base}/%n-slurmd.log",
+}
+
+
+@dataclass(frozen=True)
+class ConfinedCluster(Cluster):
+    """Two nodes on this machine that hold each job in a control group: its memory, and all its processes."""
+
+    @property
+    def nodes(self) -> tuple[str, str]:
+        mark = hashlib.sha256(os.fsencode(self.base)).hexdigest()[:8]  # they name the groups: no other cluster's
+        return f"left{mark}", f"right{mark}"
+
+    def settings(self, inside: Path) -> str:
+        groups = ("CgroupPlugin=cgroup/v1", f"CgroupMountpoint={GROUPS}", "ConstrainRAMSpace=yes")
+        (self.base / "cgroup.conf").write_text("\n".join(groups))
+        lines = super().settings(inside).splitlines()
+        kept = [line for line in lines if not line.startswith(("NodeName", "PartitionName", *_GROUPS_OF_JOBS))]
+        kept += [f"{key}={value.format(base=inside)}" for key, value in _GROUPS_OF_JOBS.items()]
+        left, right = self.nodes
+        return "\n".join(kept) + "\n" + _NODES.format(left=left, right=right, host=self.host, ports=_free_ports())
+
+    def run_nodes(self) -> None:
+        for node in self.nodes:
+            (self.base / "spool" / node).mkdir()
+            self.run_daemon("slurmd", "-N", node)
+
+    def end(self) -> None:
+        super().end()
+        for directory in (found for node in self.nodes for found in GROUPS.glob(f"*/slurm_{node}")):
+            for path, _, _ in os.walk(directory, topdown=False):
+                with contextlib.suppress(OSError):  # its processes are on their way
+                    Path(path).rmdir()
 
 
 def until_gone(pid: int) -> None:
@@ -163,7 +220,7 @@ def _free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-def _need_slurm() -> None:
+def need_slurm() -> None:
     need("slurm", os.getuid() == 0, "only root can start a Slurm cluster of its own")
     for program in ("slurmctld", "slurmd", "munged"):
         need("slurm", Path(f"/usr/sbin/{program}").exists(), f"there is no {program} here")
@@ -176,23 +233,23 @@ _WARDEN = """
 import fcntl, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
-from tests.slurm import Cluster
+import tests.slurm
 with open(sys.argv[1] + "/users") as users:
     fcntl.flock(users, fcntl.LOCK_EX)
-    Cluster(Path(sys.argv[1])).end()
+    getattr(tests.slurm, sys.argv[3])(Path(sys.argv[1])).end()
 """
 
 
 @contextmanager
-def _used(base: Path, patience: int = 10) -> Iterator[Cluster]:
-    """Use the cluster in a directory that exists, started where nobody uses it yet."""
-    made = Cluster(base, patience=patience)
+def used(made: Cluster) -> Iterator[Cluster]:
+    """Use a cluster whose directory exists, started where nobody uses it yet."""
+    base = made.base
     with (base / "users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         with (base / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (base / "ready").exists():
-                warden = [sys.executable, "-c", _WARDEN, str(base), str(Path(__file__).parents[1])]
+                warden = [sys.executable, "-c", _WARDEN, str(base), str(Path(__file__).parents[1]), type(made).__name__]
                 _wardens.append(subprocess.Popen(warden, start_new_session=True))
                 made.start()
                 (base / "ready").touch()
@@ -201,27 +258,27 @@ def _used(base: Path, patience: int = 10) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    _need_slurm()
+    need_slurm()
     common = tmp_path_factory.getbasetemp()
     common = common.parent if "PYTEST_XDIST_WORKER" in os.environ else common
     with (common / "slurm.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         place = common / "slurm.place"
         if not place.exists() or not Path(place.read_text()).exists():
-            place.write_text(_make_base())
+            place.write_text(str(make_base()))
         base = Path(place.read_text())
-        used = _used(base)
-        made = used.__enter__()  # before another one can take it for abandoned
+        using = used(Cluster(base))
+        made = using.__enter__()  # before another one can take it for abandoned
     try:
         yield made
     finally:
-        used.__exit__(None, None, None)
+        using.__exit__(None, None, None)
 
 
-def _make_base() -> str:
+def make_base() -> Path:
     """Make a directory that any user can reach: jobs of others come to the sockets."""
-    base = tempfile.mkdtemp(prefix="mlrun-slurm-")
-    Path(base).chmod(0o755)
+    base = Path(tempfile.mkdtemp(prefix="mlrun-slurm-"))
+    base.chmod(0o755)
     return base
 
 
@@ -235,8 +292,8 @@ def cluster(_shared_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluste
 @pytest.fixture
 def own_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A cluster of the test's own, to be broken."""
-    _need_slurm()
-    with _used(Path(_make_base()), patience=3) as made:
+    need_slurm()
+    with used(Cluster(make_base(), patience=3)) as made:
         monkeypatch.setenv("SLURM_CONF", str(made.conf))
         yield made
 
@@ -252,7 +309,7 @@ mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
 @pytest.fixture
 def login_node(isolated: Machine, home: Path) -> Cluster:
     """The lab machine as the login node, and the one node, of a cluster; `mlrun` knows it as the host `queue`."""
-    _need_slurm()
+    need_slurm()
     base = isolated.state / "home" / "cluster"
     base.mkdir(exist_ok=True)
     [init] = Path(f"/proc/{isolated._process.pid}/task/{isolated._process.pid}/children").read_text().split()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -37,6 +38,7 @@ class Podman:
     """podman with a storage of its own."""
 
     root: Path
+    name: ClassVar[str] = "podman"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -48,7 +50,7 @@ class Podman:
 
     def __call__(self, *argv: str | Path, stdin: bytes = b"", check: bool = True) -> str:
         done = subprocess.run(
-            ["podman", *map(os.fspath, argv)],
+            [self.name, *map(os.fspath, argv)],
             env={**os.environ, **self.environ},
             input=stdin,
             capture_output=True,

@@ -1,4 +1,4 @@
-"""docker and apptainer, which run nowhere here: executables of their names say what they were asked, and do it."""
+"""apptainer, which cannot be had here, and docker with GPUs and slow registries: executables of their names do it."""
 
 import json
 import os
@@ -159,19 +159,6 @@ def test_a_run_is_cancelled_while_its_image_is_pulled(mlrun: Mlrun, project: Pro
     assert mlrun("wait", run).code == 128 + signal.SIGTERM
     assert mlrun.show(run)["run"]["status"] == "killed"
     until(lambda: not Path(f"/proc/{pid}").exists())
-
-
-def test_a_command_that_docker_runs_is_ended_through_docker(mlrun: Mlrun, project: Project, docker: Fake):
-    contain(project, "trap 'echo ending; exit 4' TERM; echo ready; while :; do sleep 0.1; done")
-    run = mlrun("run", project.path, "--detach").ok().out.strip()
-    until(lambda: "ready" in mlrun("logs", run).out)
-    command = int((docker.directory / "pid").read_text())
-    children = Path(f"/proc/{command}/task/{command}/children").read_text().split()
-    (docker.directory / "pid").write_text(children[0])  # what `kill -1` inside would reach
-    mlrun("cancel", run).ok()
-    assert mlrun("wait", run).code == 128 + signal.SIGTERM
-    assert mlrun("logs", run).out == "ready\nending\n"
-    assert ["exec", f"mlrun-{run}", "sh", "-c", "kill -s TERM -1"] in docker.calls
 
 
 def test_apptainer_runs_the_file_that_it_pulled(mlrun: Mlrun, project: Project, apptainer: Fake):

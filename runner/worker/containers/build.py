@@ -59,10 +59,17 @@ def _build(site: Site, engine: Engine, context: Path, tag: str) -> None:
         recipe = site.scratch / "Dockerfile"
         recipe.write_text(_UPON.format(image=site.wanted.image), encoding="utf-8")
     site.say(f"building the image {tag} from {recipe.name if recipe.parent == context else site.wanted.image}")
-    newest = "--pull=newer" if engine.kind == PODMAN else "--pull"  # docker has no word for "or the one that is here"
-    anew = (newest, "--no-cache") if site.placement.upgrade else ()
-    words = [engine.program, "build", *anew, "--tag", tag, "--file", str(recipe), str(context)]
-    done = stream(words, site.say)
-    if done.code != 0:
-        message = f"the image cannot be built from {recipe.name}: {last_line(done.complaint)}"
-        raise EnvironmentBuildError(message, hint="`mlrun run --verbose` shows all that the build says")
+    words = ["--tag", tag, "--file", str(recipe), str(context)]
+    for anew in _anew(engine) if site.placement.upgrade else ((),):
+        done = stream([engine.program, "build", *anew, *words], site.say)
+        if done.code == 0:
+            return
+    message = f"the image cannot be built from {recipe.name}: {last_line(done.complaint)}"
+    raise EnvironmentBuildError(message, hint="`mlrun run --verbose` shows all that the build says")
+
+
+def _anew(engine: Engine) -> "tuple[tuple[str, ...], ...]":
+    """Return the words that build from newer base images, where a registry has any: docker takes two calls for it."""
+    if engine.kind == PODMAN:
+        return (("--pull=newer", "--no-cache"),)
+    return (("--pull", "--no-cache"), ("--no-cache",))

@@ -23,6 +23,7 @@ Say = Callable[[str], None]
 # Of an image's own variables, those that a record shows.
 _SHOWN = ("PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 _DEBUG = re.compile(r"^time=\S+ level=(debug|info) .*\n?", re.MULTILINE)
+_HELP = re.compile(r"(Run|See) '\w+ \w+ --help'")
 _ABSENT = re.compile(r"no such image|image not known|no such object|not found", re.IGNORECASE)
 
 
@@ -116,10 +117,10 @@ def gone(lock: ImageLock, reason: str, how: str) -> EnvironmentBuildError:
 
 
 def last_line(text: str) -> str:
-    """Return what a program said last, which is why it failed."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    """Return what a program said last, which is why it failed; where it tells of its help then, what it said before."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _HELP.match(line.strip())]
     last = lines[-1] if lines else "it does not say why"
-    return re.sub(r"^(Error( response from daemon)?|FATAL|ERROR): *", "", last).rstrip(".")
+    return re.sub(r"^(docker: )?(Error( response from daemon)?|FATAL|ERROR): *", "", last).rstrip(".")
 
 
 def _image(data: Any) -> Image:

@@ -12,21 +12,20 @@ from runner.errors import EnvironmentBuildError
 from runner.worker.environment import installed, pylock
 from runner.worker.environment.archives import from_store
 from runner.worker.environment.locking import Local, Taken
+from runner.worker.environment.making import SPACE, make, pip_install
 from runner.worker.environment.site import Site
-from runner.worker.environment.uv import CLONES, wants_login
-from runner.worker.environment.versions import release_of
+from runner.worker.environment.uv import wants_login
 from runner.worker.facts import Gap, InstalledEnvironment, Package
 from runner.worker.spec import Interpreter
-from runner.worker.tools import Finished, call
+from runner.worker.tools import Finished
 from runner.worker.values import dataclass
 
-_SPACE = "free some space (`mlrun env prune`), or point MLRUN_CACHE at a larger disk"
 _CURES = (  # words of uv's, and what to do; the first that fit
     (
         ("hash mismatch",),
         "the archive is not the one that was locked; `mlrun lock --upgrade` if it was replaced on purpose",
     ),
-    (("no space",), _SPACE),
+    (("no space",), SPACE),
     (("build-system.requires",), "correct `requires` under [build-system], or ask an index that has it"),
     (
         ("failed to build", "build backend"),
@@ -38,7 +37,6 @@ _CURES = (  # words of uv's, and what to do; the first that fit
         "an archive that the lock names is gone; `mlrun lock --upgrade` or `--upgrade` resolves anew",
     ),
 )
-_SEEDED_BY_VIRTUALENV = (3, 9)  # and later: it carries no pip for an older one
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def build(site: Site, interpreter: Interpreter, taken: Taken, prefix: Path) -> B
     """Build at ``prefix``, for good: an environment knows its path. EnvironmentBuildError quotes who failed."""
     lock = site.objects.read(taken.known.lock)
     named = [one for one in pylock.read(lock) if one.directory is None]
-    built_by = _make(site, interpreter, prefix)
+    built_by = make(site, interpreter, prefix)
     install(site, lock, prefix)
     install_locals(site, taken.known.locals, prefix)
     found = _checked(site, prefix, {one.name for one in named})
@@ -75,64 +73,6 @@ def build(site: Site, interpreter: Interpreter, taken: Taken, prefix: Path) -> B
     return Built(environment, {one.name: one.digest for one in found})
 
 
-def _make(site: Site, interpreter: Interpreter, prefix: Path) -> str:
-    refusal = ""
-    if (
-        site.wanted.manager != "uv"
-        and site.placement.python
-        and release_of(interpreter.version) >= _SEEDED_BY_VIRTUALENV
-    ):
-        site.say("making a virtual environment with virtualenv")
-        done = _virtualenv(site, interpreter, prefix)
-        if done.code == 0:
-            return _creator(prefix, "virtualenv")
-        refusal = (done.complaint or done.text).strip().rpartition("\n")[2]
-        shutil.rmtree(prefix, ignore_errors=True)
-        if "no space" in refusal.lower():  # nor could uv
-            raise _unmade(interpreter, refusal)
-        site.say(f"virtualenv cannot make it ({refusal}): uv does")
-    words = ["venv", "--quiet", "--no-project", "--python", interpreter.path]
-    if site.placement.pip is not None and not refusal and _seeded(site, words, prefix):
-        return _creator(prefix, site.uv.version.replace("uv", "uv venv"))
-    done = site.uv.ask(*words, "--seed", *_index_options(site), str(prefix), cwd=site.scratch)
-    if done.code != 0:
-        refusal = refusal or site.uv.reason(done)
-        shutil.rmtree(prefix, ignore_errors=True)
-        done = site.uv.ask(*words, str(prefix), cwd=site.scratch)
-        done = done if done.code else call([prefix / "bin" / "python", "-I", "-m", "ensurepip", "--default-pip"])
-    if done.code != 0:
-        raise _unmade(interpreter, refusal or done.complaint)
-    return _creator(prefix, site.uv.version.replace("uv", "uv venv"))
-
-
-def _unmade(interpreter: Interpreter, reason: str) -> EnvironmentBuildError:
-    message = f"no virtual environment can be made with {interpreter.path}: {reason}"
-    hint = _SPACE if "no space" in reason.lower() else "see whether that Python is whole: `python -m venv` needs it"
-    return EnvironmentBuildError(message, hint=hint)
-
-
-def _seeded(site: Site, words: "list[str]", prefix: Path) -> bool:
-    """Make an environment with the pip that came with the run: no network is needed, nor anything of this host."""
-    done = site.uv.ask(*words, str(prefix), cwd=site.scratch)
-    if done.code == 0:
-        pip = ["--no-deps", "--no-index", "--offline", str(site.placement.pip)]
-        done = site.uv.ask(*_pip_install(prefix), *pip, cwd=site.scratch)
-    if done.code != 0:
-        shutil.rmtree(prefix, ignore_errors=True)
-    return done.code == 0
-
-
-def _virtualenv(site: Site, interpreter: Interpreter, prefix: Path) -> Finished:
-    """Call virtualenv with nothing but its own seeds: what it would download drifts."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUALENV_", "PYTHON"))}
-    environ["VIRTUALENV_OVERRIDE_APP_DATA"] = str(site.cache / "downloads" / "virtualenv")
-    environ["VIRTUALENV_CONFIG_FILE"] = os.devnull
-    words = ["--quiet", "--no-download", "--no-periodic-update", "--no-vcs-ignore", "--python", interpreter.path]
-    assert site.placement.python is not None
-    # From the scratch directory: `-m` looks for modules in the current one, which is the user's otherwise.
-    return call([site.placement.python, "-m", "virtualenv", *words, prefix], cwd=site.scratch, env=environ)
-
-
 def install(site: Site, lock: bytes, prefix: Path) -> None:
     """Have uv install what a pylock.toml names into an environment."""
     text = from_store(pylock.installable(lock, site.project), site.objects, site.scratch / "archives")
@@ -142,7 +82,7 @@ def install(site: Site, lock: bytes, prefix: Path) -> None:
     named = [one for one in pylock.read(lock) if one.directory is None]
     site.say(f"installing {len(named)} package{'s' if len(named) > 1 else ''}")
     words = _from_wheels(site, named) or [*site.uv.options, "-r", str(site.scratch / "pylock.toml")]
-    _succeed(site, site.uv.run(*_pip_install(prefix), *words, cwd=site.project))
+    _succeed(site, site.uv.run(*pip_install(prefix), *words, cwd=site.project))
 
 
 def _from_wheels(site: Site, named: "list[pylock.Locked]") -> "list[str]":
@@ -171,7 +111,7 @@ def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[installed.Co
         return found
     site.say(f"note: uv's cache does not hold what was published as {', '.join(wrong)}: fetched anew")
     again = [word for name in wrong for word in ("--reinstall-package", name)]
-    words = [*_pip_install(prefix), *site.uv.options, "--no-cache", *again, "-r", str(site.scratch / "pylock.toml")]
+    words = [*pip_install(prefix), *site.uv.options, "--no-cache", *again, "-r", str(site.scratch / "pylock.toml")]
     _succeed(site, site.uv.run(*words, cwd=site.project))
     return installed.contents(prefix)
 
@@ -181,7 +121,7 @@ def install_locals(site: Site, locals_: "tuple[Local, ...]", prefix: Path) -> No
     if not locals_:
         return
     site.say(f"installing {', '.join(one.name for one in locals_)} from the project")
-    words = [*_pip_install(prefix), *site.uv.options, "--no-deps"]
+    words = [*pip_install(prefix), *site.uv.options, "--no-deps"]
     directories = []
     for one in locals_:
         directory = os.path.normpath(site.project / one.directory)
@@ -189,14 +129,6 @@ def install_locals(site: Site, locals_: "tuple[Local, ...]", prefix: Path) -> No
         words += ["--refresh-package", one.name, *(["-e"] if one.editable else []), directory]
     with _without_litter(directories):
         _succeed(site, site.uv.run(*words, cwd=site.project))
-
-
-def _pip_install(prefix: Path) -> list[str]:
-    return ["pip", "install", "--python", str(prefix / "bin" / "python"), "--link-mode", CLONES]
-
-
-def _index_options(site: Site) -> list[str]:
-    return [] if not site.uv.options else ["--no-index"]
 
 
 def _succeed(site: Site, done: Finished) -> None:
@@ -229,16 +161,6 @@ def _without_litter(directories: "list[Path]") -> Iterator[None]:
 def _litter(directory: Path) -> "list[Path]":
     infos = [*directory.glob("*.egg-info"), *directory.glob("src/*.egg-info")]
     return [path for path in (*infos, directory / "build") if path.is_dir() and not path.is_symlink()]
-
-
-def _creator(prefix: Path, name: str) -> str:
-    """Return who made an environment, as its own file says."""
-    with contextlib.suppress(OSError):
-        for line in (prefix / "pyvenv.cfg").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition("=")
-            if key.strip() == name:
-                return f"{name} {value.strip()}"
-    return name
 
 
 def gaps(packages: "tuple[Package, ...]", named: "list[pylock.Locked]") -> Iterator[Gap]:

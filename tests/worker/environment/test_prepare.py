@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from virtualenv.seed.wheels.embed import get_embed_wheel
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.spec import SpecFile
@@ -59,6 +60,21 @@ def test_virtualenv_makes_it_where_there_is_one(host: Host) -> None:
     assert by_uv.built_by.startswith("uv venv ")
     assert by_uv.key != environment.key
     assert by_uv.installed_digest == environment.installed_digest
+
+
+@pytest.mark.parametrize("by", ["uv", "virtualenv"])
+def test_uv_puts_virtualenvs_own_seeds_in_or_virtualenv_does(host: Host, by: str) -> None:
+    refusing = host.root / "uv"
+    refusing.write_text(f'#!/bin/sh\ncase "$*" in *wheels/embed*) exit 1;; esac\nexec {host.placement.uv} "$@"\n')
+    refusing.chmod(0o755)
+    environment = host.prepare(manager=None, placed={} if by == "uv" else {"uv": str(refusing)})
+    assert environment.built_by.startswith("virtualenv ")
+    pip, *others = environment.packages
+    assert pip.version == get_embed_wheel("pip", "{}.{}".format(*sys.version_info)).version
+    assert [one.name for one in others] == (["setuptools"] if sys.version_info < (3, 12) else [])
+    site = next(Path(environment.prefix).glob("lib/*/site-packages"))
+    assert (by == "virtualenv") is any(site.glob("pip-*.virtualenv"))
+    subprocess.run([f"{environment.bin}/pip", "--version"], check=True, capture_output=True)
 
 
 def test_without_virtualenv_uv_makes_it(host: Host) -> None:

@@ -95,8 +95,6 @@ def note(session: Session, run_id: str, words: tuple[str, ...]) -> None:
             session.say(f"{short(run.id)} has no notes")
         for each in notes:
             click.echo(f"{each.at[:16].replace('T', ' ')}  {printable(each.by)}: {printable(each.text)}")
-        if not notes:
-            session.say(f"there are no notes of {short(run.id)}")
 
 
 class _Drawing:

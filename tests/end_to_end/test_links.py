@@ -71,3 +71,17 @@ def test_reuse_sees_through_links_and_writes_through_none(mlrun: Mlrun, linked: 
         said = mlrun("run", linked.path, *LOCAL, "--reuse").ok()
         assert "nothing has changed" not in said.err
     assert (linked.path / "results").is_symlink()
+
+
+def test_links_are_the_same_on_another_machine(mlrun: Mlrun, linked: Project, tmp_path: Path, machine):
+    (tmp_path / "disk/data/deep").mkdir()
+    (tmp_path / "disk/data/deep/more.csv").write_text("more\n")
+    (linked.path / "data" / "deep").symlink_to(tmp_path / "disk/data/deep")
+    linked.write(".gitignore", "/results\n/data/far.csv\n/data/deep\n")
+    linked.write("MLproject", (linked.path / "MLproject").read_text().replace("data/near.csv", "data/*/*.csv"))
+    mlrun("run", linked.path, *LOCAL, "--run-name", "here").ok()
+    mlrun("run", linked.path, *LOCAL, "--run-name", "there", "--on", "lab").ok()
+    digests = [mlrun.show(name)["inputs"][0]["digest"] for name in ("here", "there")]
+    assert digests[0] == digests[1]
+    assert [item["path"] for item in mlrun.show("there")["outputs"]] == ["results/sum.csv"]
+    mlrun("rerun", "here", "--on", "lab", "--check").ok()

@@ -55,7 +55,7 @@ class Forward:
         return self._send_metrics() or moved or not state.begun
 
     def end(self, record: Any) -> None:
-        """Send what is left of an ended run: metrics of declared files, artifacts, registered models, how it ended."""
+        """Send what is left of an ended run: metrics of declared files, artifacts, how it ended, what it registered."""
         while self.step():
             pass
         assert self.state is not None
@@ -64,11 +64,11 @@ class Forward:
             self._keep(scores=True)
         status, moment = content.status(record, self._identity)
         upload_all(self._server, self._directory / "artifacts", self.state, self._kept_artifact, self._refuse)
-        if self._child is None and not self.state.registered:
-            self._register(record)
         if self.state.status != status:
             self._post("runs/update", status=status, end_time=moment)
             self._keep(status=status)
+        if self._child is None and not self.state.registered:
+            self._register(record)
         self._keep(complete=True)
 
     def _begin(self, parent: str) -> Published:

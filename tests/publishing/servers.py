@@ -15,6 +15,7 @@ class Small(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.mood = "well"
         self.unwanted = set()  # keys that are refused
+        self.registry = 404  # the status that all its requests are answered with
         self.artifact_root = artifact_root
         self.asked = []  # method, path, authorization
         self.experiments = {"Default": "0"}
@@ -89,7 +90,7 @@ class _Answers(BaseHTTPRequestHandler):
             server.runs[run_id] = {"info": info, "tags": tags, "params": {}, "metrics": [], "name": said["run_name"]}
             return {"run": server.runs[run_id]}
         if what.startswith(("registered-models/", "model-versions/")):
-            raise RefusalError(404, "ENDPOINT_NOT_FOUND", "there is no registry")
+            raise RefusalError(server.registry, "ENDPOINT_NOT_FOUND", "there is no registry")
         run = server.runs[said["run_id"]]
         if what == "runs/get":
             return {"run": run}

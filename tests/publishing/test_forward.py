@@ -174,13 +174,18 @@ def test_artifacts_that_the_server_keeps_elsewhere_are_said_to_be_missing(run, s
 
 
 def test_a_server_without_a_registry_takes_the_rest(run, store, small):
+    small.registry = 500
     (run.artifacts / "m").mkdir(parents=True)
     (run.artifacts / "m" / "MLmodel").write_text("{}")
     track(
         run.path, {"do": "register", "at": 1, "name": "a b"},
         {"do": "register", "at": 1, "name": "a b", "version": "1", "info": {"place": (run.artifacts / "m").as_uri()}},
     )  # fmt: skip
-    published = publish(end(run), store)
+    with pytest.raises(UnreachableError, match="there is no registry"):
+        publish(end(run), store)
+    assert only(small)["status"] == "FINISHED"  # a registry that fails keeps nothing else away
+    small.registry = 404
+    published = publish(run, store)
     assert published.complete
     assert [each.what for each in published.refused] == ["registered model a b"]
     assert "there is no registry" in published.refused[0].reason

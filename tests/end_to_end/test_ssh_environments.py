@@ -67,6 +67,15 @@ def test_the_lock_made_here_serves_there(mlrun: Mlrun, packaged: Project, index:
     assert mlrun.show()["environment"]["lock"] == lock
 
 
+def test_a_link_names_the_packages(mlrun: Mlrun, packaged: Project, index: Path):
+    (packaged.path / "requirements.txt").rename(packaged.path / "base.txt")
+    (packaged.path / "requirements.txt").symlink_to("base.txt")
+    mlrun("run", packaged.path).ok()
+    lock = mlrun.show()["environment"]["lock"]
+    mlrun("run", packaged.path, "--on", "lab").ok()
+    assert mlrun.show()["environment"]["lock"] == lock
+
+
 def test_a_run_made_here_runs_again_there_and_back(mlrun: Mlrun, packaged: Project, index: Path, monkeypatch):
     command = "pip list --format=freeze | grep tiny > out"
     packaged.write("MLproject", f"outputs: [out]\nentry_points:\n  main: {{command: '{command}'}}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from runner.backends.backend import Launch
 from runner.backends.host import Host
+from runner.backends.ssh.laid_out import describing, laid_out
 from runner.backends.ssh.seed import pip_wheel
 from runner.errors import BackendError
 from runner.worker.environment import sent
@@ -100,9 +102,12 @@ class Cargo:
         from runner.worker.environment.conda.locking import question
         from runner.worker.environment.locking import common
 
-        place = Placement(str(self._store.root), str(self._store.cache))
-        site = Site(self._spec, place, self._store.objects, run.work, launch.say, run.scratch, launch.installer)
-        return sent.known(site, question(site) if kind == "conda" else common(site))
+        place, objects = Placement(str(self._store.root), str(self._store.cache)), self._store.objects
+        with laid_out(self._spec, describing(self._spec, self._entries), objects) as project:
+            site = Site(self._spec, place, objects, project, launch.say, run.scratch, launch.installer)
+            with contextlib.suppress(FileNotFoundError):  # one outside of the snapshot: the machine there will miss it
+                return sent.known(site, question(site) if kind == "conda" else common(site))
+        return {}
 
     def _object(self, sha256: str) -> Thing:
         path = self._store.objects.path(sha256)

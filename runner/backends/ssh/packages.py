@@ -8,10 +8,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.backends.ssh.laid_out import laid_out
 from runner.backends.ssh.seed import pip_wheel
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import pylock, sent
@@ -23,7 +23,7 @@ from runner.worker.environment.resolving import Wish, resolve
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import redacted
 from runner.worker.facts import Placement
-from runner.worker.manifest import decode_manifest, materialise
+from runner.worker.manifest import decode_manifest
 from runner.worker.tools import call
 from runner.worker.values import dataclass
 
@@ -55,9 +55,10 @@ class Packages:
 
 def gather(spec: RunSpec, store: Store, launch: Launch, found: Survey) -> Packages:
     """Return the packages of a run for the machine surveyed; EnvironmentBuildError says what cannot be had."""
-    with _project(spec, store) as (project, scratch):
+    entries = decode_manifest(store.objects.read(spec.snapshot.manifest))
+    with laid_out(spec, entries, store.objects) as project, tempfile.TemporaryDirectory(prefix="mlrun-") as scratch:
         place = Placement(str(store.root), str(store.cache), uv=launch.uv, python=launch.python)
-        site = Site(spec, place, store.objects, project, launch.say, scratch, launch.installer)
+        site = Site(spec, place, store.objects, project, launch.say, Path(scratch), launch.installer)
         lock = _lock(site, found)
         packages = pylock.read(store.objects.read(lock))
         _expect_sendable(packages)
@@ -171,15 +172,3 @@ def _triple(found: Survey) -> str | None:
         return f"{machine}-unknown-linux-musl"
     known = [number for number in (17, 28, *range(31, 41)) if number <= int(version.split(".")[1])]
     return f"{machine}-manylinux_2_{known[-1] if known else 17}"
-
-
-@contextmanager
-def _project(spec: RunSpec, store: Store) -> Iterator[tuple[Path, Path]]:
-    """Bring the source out for as long as the context lasts: requirement lines may name files of it."""
-    entries = decode_manifest(store.objects.read(spec.snapshot.manifest))
-    with tempfile.TemporaryDirectory(prefix="mlrun-") as name:
-        tree, scratch = Path(name) / "tree", Path(name) / "scratch"
-        for directory in (tree, scratch):
-            directory.mkdir()
-        materialise([entry for entry in entries if store.objects.has(entry.sha256)], store.objects, tree)
-        yield tree / spec.snapshot.subdirectory, scratch

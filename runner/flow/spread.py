@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -47,7 +50,16 @@ _task: list[tuple[_Work, Any]] = []  # of this process, where it is one of sever
 
 def _begin(work: _Work, shared: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: who asked for the work ends it
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     _task[:] = [(work, shared)]
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that began it is gone, however it went: nobody else would."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _do(part: Sequence[Any]) -> Any:

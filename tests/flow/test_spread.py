@@ -2,11 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from runner.errors import MlrunError, StoreError
 from runner.flow import spread
+from tests.end_to_end.conftest import until
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +37,23 @@ def test_results_come_in_order_from_several_processes() -> None:
 def test_little_is_done_here() -> None:
     assert list(spread.spread(add, 1, [1, 2, 3])) == [(os.getpid(), [2, 3, 4])]
     assert list(spread.spread(add, 1, [])) == []
+
+
+def test_no_process_stays_when_the_first_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time\n"
+        "from runner.flow import spread\n"
+        "def work(shared, part):\n"
+        "    open(f'{shared}/{os.getpid()}', 'w').close(); time.sleep(0.1); return part\n"
+        "spread._PART, spread.processors = 1, lambda: 3\n"
+        f"for part in spread.spread(work, {str(tmp_path)!r}, list(range(1000))): pass\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    first = subprocess.Popen([sys.executable, "-c", code], env=env)
+    pids = until(lambda: [int(path.name) for path in tmp_path.iterdir()][2:] and list(tmp_path.iterdir()))
+    first.kill()
+    first.wait()
+    until(lambda: not any(Path(f"/proc/{path.name}").exists() for path in pids))
 
 
 def test_what_fails_is_told_as_it_is() -> None:

@@ -101,6 +101,25 @@ def _check_keys(reader: Reader, root: Node) -> None:
             _unknown(reader, node.items, (*KEYS, *KEYWORDS), place)
             _odd_key(reader, parameters, parameter, f"{prefix}parameters")
     _unknown_resources(reader, root, "")
+    _empty_environments(reader, root, "")
+    for name, entry in {} if entries is None else entries.items.items():
+        _empty_environments(reader, entry, f"entry_points.{name}.")
+
+
+def _empty_environments(reader: Reader, owner: Node, prefix: str) -> None:
+    for key in ENVIRONMENTS:
+        node = owner.items.get(key)
+        if node is not None and not node.value:
+            message = "it is empty, and as if it were not there"
+            reader.say(
+                node.line,
+                f"{prefix}{key}",
+                message,
+                code="empty-environment",
+                severity=WARNING,
+                hint="name the environment, or remove the key",
+                mlflow="ignores it too",
+            )
 
 
 def _unknown_resources(reader: Reader, owner: Node, prefix: str) -> None:
@@ -180,14 +199,23 @@ def _environments(project: Project) -> Iterator[Finding]:
 
 
 def _unsupported(project: Project, environment: EnvironmentSpec) -> Iterator[Finding]:
-    """A project is no worse for what this machine cannot run: a warning."""
+    """A project is no worse for what this machine cannot run: a warning. A name that is none is an error anywhere."""
     from runner.worker.containers.engines import find
+    from runner.worker.containers.images import refuse_odd
 
+    if environment.kind != "container":
+        return
+    place = shown(project.file or project.directory)
     try:
-        if environment.kind == "container":
-            find("", os.environ)
+        refuse_odd(environment.image or "")
     except EnvironmentBuildError as error:
-        place = shown(project.file or project.directory)
+        yield Finding(
+            ERROR, "image", error.message, place, hint=error.hint, mlflow="fails when it starts the container"
+        )
+        return
+    try:
+        find("", os.environ)
+    except EnvironmentBuildError as error:
         yield Finding(WARNING, "not-supported", error.message, place, hint=error.hint, mlflow="runs it")
 
 

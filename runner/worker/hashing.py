@@ -39,11 +39,18 @@ def sha256_of_file(path: AnyPath) -> str:
     digest = hashlib.sha256()
     with open_regular(path) as stream:
         buffer = bytearray(_SMALL)
-        while size := stream.readinto(buffer):
+        while size := _read(stream, buffer, path):
             digest.update(memoryview(buffer)[:size])
             if size == len(buffer) < _CHUNK:  # not a small file: clearing a large buffer pays from here on
                 buffer = bytearray(_CHUNK)
     return digest.hexdigest()
+
+
+def _read(stream: FileIO, buffer: bytearray, path: AnyPath) -> int:
+    try:
+        return stream.readinto(buffer) or 0
+    except OSError as error:  # a descriptor has no name
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def open_regular(path: AnyPath) -> FileIO:

@@ -214,3 +214,15 @@ def test_all_that_is_wrong_in_an_environment_file_is_told(tmp_path):
         ("python_env.yaml", 2),
         ("python_env.yaml", 3),
     ]
+
+
+@pytest.mark.parametrize("line", ["docker_env: {}", "conda_env:", 'python_env: ""'])
+def test_an_environment_that_is_empty_is_a_warning(tmp_path, line):
+    write(tmp_path, f"name: x\n{line}\nentry_points: {{main: {{command: ls}}}}")
+    assert one(tmp_path, "warning", "it is empty, and as if it were not there").line == 2
+
+
+@pytest.mark.parametrize("image", ["a b", "-rm"])
+def test_the_name_of_an_image_is_looked_at(tmp_path, image):
+    write(tmp_path, f"docker_env: {{image: '{image}'}}\nentry_points: {{main: {{command: ls}}}}")
+    one(tmp_path, "error", "is no name of an image")

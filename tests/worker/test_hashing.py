@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from runner.worker.hashing import StatCache, digest_of_directory, sha256_of, sha256_of_file, stat_key
+from tests.needs import need
 
 
 @pytest.fixture
@@ -57,6 +58,12 @@ def test_of_what_is_no_file_neither_hangs_nor_answers(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "missing", Path("/dev/null")):
         with pytest.raises(OSError):
             sha256_of_file(path)
+
+
+def test_a_file_whose_bytes_cannot_be_had_is_named() -> None:
+    need("proc", Path("/proc/self/mem").is_file(), "there is no /proc")
+    with pytest.raises(OSError, match="/proc/self/mem"):
+        sha256_of_file("/proc/self/mem")
 
 
 def test_of_a_directory_is_what_sha256sum_would_say() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from runner import arguments
 from runner.backends.choice import Choice, choose
-from runner.errors import RunFailedError
+from runner.errors import RunFailedError, RunNotFoundError
 from runner.flow.ask import Ask, Containing, Labels
 from runner.flow.follow import cancel, refresh, wait
 from runner.flow.rerun import AskAgain, start_again
@@ -17,6 +17,7 @@ from runner.flow.start import Started, start
 from runner.project.parameters import Values
 from runner.store.index import Filter, Summary
 from runner.store.store import Store
+from runner.worker.results import Outcome
 
 if TYPE_CHECKING:
     from runner.flow.judge import Judgement
@@ -49,23 +50,29 @@ class SubmittedRun:
 
     def wait(self) -> bool:
         """Wait until the run has ended and its record is sealed; whether it succeeded."""
-        wait(self._run, self._store, _Silence())
+        wait(self._there(), self._store, _Silence())
         return self.get_status() == "succeeded"
 
     def get_status(self) -> str:
         """Return the state now: planned, submitted, preparing, running, orphaned, succeeded, failed, killed or lost."""
-        return refresh(self._store, [self._run])[self._run.id].name
+        return refresh(self._store, [self._there()])[self._run.id].name
 
     def cancel(self) -> None:
         """End the run (TERM, then KILL) and wait until it has ended."""
-        cancel(self._run)
+        cancel(self._there())
         wait(self._run, self._store, _Silence())
 
     def verdict(self) -> Judgement:
         """Compare this re-run, which has ended, with the run it repeats; MlrunError where it repeats none."""
         from runner.flow.judge import judge
 
-        return judge(self._run, self._store, {})
+        return judge(self._there(), self._store, {})
+
+    def _there(self) -> RunDirectory:
+        if not self._run.path.is_dir():
+            message = f"the run {self.run_id} was removed"
+            raise RunNotFoundError(message, hint="`mlrun list` shows the runs that are there")
+        return self._run
 
 
 def run(  # noqa: PLR0913 - the shape of mlflow.projects.run
@@ -213,7 +220,9 @@ def runs(
 def _submitted(started: Started, store: Store, synchronous: bool) -> SubmittedRun:
     submitted = SubmittedRun(started.run, store)
     if synchronous and not submitted.wait():
-        message = f"run {started.run.id} {submitted.get_status()}"
+        outcome = started.run.find(Outcome)
+        why = f": {outcome.error.message}" if outcome is not None and outcome.error is not None else ""
+        message = f"run {started.run.id} {submitted.get_status()}{why}"
         raise RunFailedError(message, hint=f"`mlrun show {started.run.id}` and `mlrun logs {started.run.id}` say more")
     return submitted
 

@@ -82,9 +82,9 @@ def _mapping(name: str, value: object) -> Mapping[str, Any]:
         return {}
     if not isinstance(value, Mapping):
         raise _wrong(name, "a mapping from names to values", value, f'write {name}={{"name": "value"}}')
-    odd = next((key for key in value if not isinstance(key, str)), None)
-    if odd is not None:
-        raise _wrong(f"a name in {name}", "a text", odd)
+    for key in value:
+        if not isinstance(key, str) or not key:
+            raise _wrong(f"a name in {name}", "a text that is not empty", key)
     return value
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.options import assignment, common, going_to, launching, run_argument
-from runner.cli.run import refuse_what_is_to_come
 from runner.cli.session import Session, printable
 
 if TYPE_CHECKING:
@@ -66,7 +65,6 @@ def rerun(session: Session, /, **options: Any) -> None:
     from runner.flow.rerun import prepare_again, start_again
     from runner.records.verdict import parse_tolerance
 
-    refuse_what_is_to_come(options)
     tolerances = dict(parse_tolerance(text) for text in options["tolerances"])
     ask = _ask(options, choose(options["host"], options["backend"], options["backend_config"]))
     store = session.store

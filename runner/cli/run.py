@@ -22,7 +22,6 @@ from runner.cli.options import (
 )
 from runner.cli.session import Session
 from runner.cli.when import as_of, size
-from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +92,6 @@ def run(session: Session, /, **options: Any) -> None:
       mlrun run git@example.org:lab/model.git#train -v v1.2 -m "the figures of section 3"
       mlrun run . -e sweep --params-file grid.yaml --detach
     """
-    refuse_what_is_to_come(options)
     from runner.backends.choice import choose
 
     if options["reuse"]:
@@ -123,13 +121,6 @@ def run(session: Session, /, **options: Any) -> None:
             return
         ended = carry_through(session, store, started)
     sys.exit(ended.exit_code)
-
-
-def refuse_what_is_to_come(options: dict[str, Any]) -> None:
-    """Raise UsageError for flags whose part is not built yet, by name, rather than ignore them."""
-    if options.get("experiment_name") and options.get("experiment_id"):
-        message = "--experiment-name and --experiment-id name the same thing"
-        raise UsageError(message, hint="give one of them")
 
 
 def _ask(options: dict[str, Any], chosen: Choice, warn: Callable[[str], None]) -> Any:

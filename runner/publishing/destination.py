@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from runner.errors import UsageError
 from runner.worker.values import dataclass
 
 
@@ -20,11 +21,14 @@ class Destination:
 def destination(
     uri: str | None, experiment: str | None, experiment_id: str | None, environ: Mapping[str, str] = os.environ
 ) -> Destination:
-    """Return the destination; UsageError where ``uri`` is not that of an HTTP server.
+    """Return the destination; UsageError where ``uri`` is not that of an HTTP server, or an experiment named twice.
 
     A variable that names no HTTP server is passed over: what lies in files and databases is reached by no client of
     ours. So are all variables inside of a run: there they are those of its own endpoint.
     """
+    if experiment and experiment_id:
+        message = "an experiment is named twice, by its name and by its id"
+        raise UsageError(message, hint="give one of them")
     if environ.get("MLRUN_RUN_ID"):
         environ = {}
     if experiment is None and experiment_id is None:

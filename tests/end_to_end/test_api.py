@@ -1,12 +1,13 @@
 """The Python API: the shape of `mlflow.projects.run` and its SubmittedRun."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 import runner
-from runner.errors import ProjectError, RunFailedError
+from runner.errors import ProjectError, RunFailedError, RunNotFoundError
 from tests.end_to_end.conftest import Project, until
 
 
@@ -35,6 +36,17 @@ def test_failures_are_raised(project: Project):
     with pytest.raises(ProjectError):
         runner.run(str(project.path), "nowhere", env_manager="local")
     assert len(runner.runs()) == 1
+
+
+def test_a_failure_says_why_and_a_run_that_was_removed_is_not_there(project: Project):
+    project.write("MLproject", "entry_points: {main: {command: 'exit 3'}, ok: {command: 'true'}}\n")
+    with pytest.raises(RunFailedError, match=r"^run \S+ failed: the command exited with code 3$"):
+        runner.run(str(project.path), env_manager="local")
+    submitted = runner.run(str(project.path), "ok", env_manager="local")
+    shutil.rmtree(submitted.directory)
+    for question in (submitted.get_status, submitted.wait, submitted.cancel, submitted.verdict):
+        with pytest.raises(RunNotFoundError, match="was removed"):
+            question()
 
 
 def test_rerun_and_verdict(project: Project):

@@ -77,13 +77,15 @@ def test_interrupting_the_command_line_ends_the_job(
 
 
 def test_a_job_outlives_its_command_line_and_is_found_again(mlrun: Mlrun, project: Project, cluster: Cluster):
-    path = command(project, "echo ready; sleep 2; echo done > result.txt", "    outputs: [result.txt]\n")
+    wait = f"until [ -e {mlrun.cwd}/go ]; do sleep 0.1; done"
+    path = command(project, f"echo ready; {wait}; echo done > result.txt", "    outputs: [result.txt]\n")
     process = mlrun.popen("run", path, *SLURM)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     process.kill()
     process.communicate()
     assert mlrun("list", "--json").ok().json["runs"][0]["status"] == "running"
+    (mlrun.cwd / "go").touch()
     assert mlrun("logs", "-f", "latest").ok().out == "ready\n"
     mlrun("wait", "latest").ok()
     assert [output["path"] for output in mlrun.show()["outputs"]] == ["result.txt"]

@@ -62,8 +62,9 @@ def test_outputs_and_artifacts_come_back(mlrun: Mlrun, project: Project):
     assert not (project.path / "model.bin").exists()
 
 
-def test_a_detached_run_is_found_again(mlrun: Mlrun, project: Project):
-    project.write("MLproject", "entry_points:\n  main: {command: 'echo up; sleep 2; echo done'}\n")
+def test_a_detached_run_is_found_again(mlrun: Mlrun, project: Project, machine):
+    wait = "until [ -e $MLRUN_RUN_DIR/go ]; do sleep 0.1; done"
+    project.write("MLproject", f"entry_points:\n  main: {{command: 'echo up; {wait}; echo done'}}\n")
     identity = mlrun("run", project.path, "--env-manager", "local", "--on", "lab", "--detach").ok().out.strip()
 
     def status() -> str:
@@ -72,6 +73,8 @@ def test_a_detached_run_is_found_again(mlrun: Mlrun, project: Project):
     until(lambda: status() == "running")
     assert mlrun("list", "--json").ok().json["runs"][0]["started"] is not None
     assert mlrun.show(identity)["run"]["status"] == "running"
+    assert mlrun("logs", identity).ok().out == "up\n"
+    (machine.home / (".local/share/mlrun" if machine.isolated else "store") / "runs" / identity / "go").touch()
     assert mlrun("logs", "-f", identity).ok().out == "up\ndone\n"
     assert mlrun("wait", identity).code == 0
     assert mlrun.show(identity)["run"]["status"] == "succeeded"

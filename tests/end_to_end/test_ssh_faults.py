@@ -3,13 +3,16 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import Mlrun, Project, until
+from tests.machines import Machine
 
-SLOW = "[hosts.slow]\naddress = 'lab'\nsetup = 'echo preparing; sleep 2'\n"
+WAIT = "while [ -e ~/shut ]; do sleep 0.1; done"
+SLOW = f"[hosts.slow]\naddress = 'lab'\nsetup = 'echo preparing; {WAIT}'\n"
 SMALL = "[hosts.small]\naddress = 'lab'\nhome = '/mnt/small/store'\ncache = '/mnt/small/cache'\n"
 MANY = 15_000_000  # bytes: two and a half seconds at the rate of the throttled link
 RATE = 48  # megabits in a second
@@ -24,6 +27,15 @@ def impatient(isolated, monkeypatch, home):
 
 
 @pytest.fixture
+def shut(machine: Machine) -> Iterator[Path]:
+    """A file at which the entry point `long`, and what `slow` does before any run, wait until it is gone."""
+    path = machine.home / "shut"
+    path.touch()
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.fixture
 def heavy(project: Project) -> Project:
     """A project with an input that takes a while to send, and an output that takes as long to bring back."""
     (project.path / "data.bin").write_bytes(os.urandom(MANY))
@@ -32,7 +44,7 @@ def heavy(project: Project) -> Project:
         "entry_points:\n"
         "  push:\n    inputs: [data.bin]\n    command: 'sha256sum data.bin; echo again >> $MLRUN_RUN_DIR/../../count'\n"
         f"  pull:\n    outputs: [out.bin]\n    command: 'head -c {MANY} /dev/urandom > out.bin; echo made'\n"
-        "  long: {command: 'echo up; sleep 3; echo done'}\n"
+        f"  long: {{command: 'echo up; {WAIT}; echo done'}}\n"
         "  forever: {command: 'echo up; sleep 300'}\n",
     )
     project.write(".gitignore", "data.bin\nout.bin\n")
@@ -84,17 +96,18 @@ def test_a_link_cut_while_inputs_are_sent(mlrun: Mlrun, heavy: Project, machine)
     assert count.read_text() == before + "again\n"
 
 
-def test_a_link_cut_while_it_prepares(mlrun: Mlrun, heavy: Project, machine):
+def test_a_link_cut_while_it_prepares(mlrun: Mlrun, heavy: Project, machine, shut: Path):
     process, talk = begin(mlrun, heavy, "long", "slow")
     until(lambda: listed(mlrun) == "preparing", 60)
     machine.cut()
     until(lambda: spoken(talk, "cut"), 60)
+    shut.unlink()
     machine.mend()
     assert process.wait(60) == 0, talk.read_text()
     assert (mlrun.cwd / "out").read_text() == "up\ndone\n"
 
 
-def test_a_link_cut_while_it_runs(mlrun: Mlrun, heavy: Project, machine):
+def test_a_link_cut_while_it_runs(mlrun: Mlrun, heavy: Project, machine, shut: Path):
     process, talk = begin(mlrun, heavy, "long")
     until(lambda: spoken(mlrun.cwd / "out", "up"))
     machine.cut()
@@ -102,6 +115,7 @@ def test_a_link_cut_while_it_runs(mlrun: Mlrun, heavy: Project, machine):
     said = mlrun("list").ok()
     assert "unreachable" in said.out
     assert "it was " in said.err or "not seen" in said.err
+    shut.unlink()
     machine.mend()
     assert process.wait(60) == 0, talk.read_text()
     assert (mlrun.cwd / "out").read_text() == "up\ndone\n"
@@ -135,16 +149,17 @@ def test_the_near_side_killed_while_it_sends(mlrun: Mlrun, heavy: Project, machi
     kill(process)
     machine.disconnect()
     machine.undelay()
-    until(lambda: listed(mlrun) == "lost")
+    until(lambda: listed(mlrun) == "lost", 60)
     assert "does not have the run" in mlrun.show()["result"]["error"]["message"]
     mlrun("run", heavy.path, "-e", "push", "--env-manager", "local", "--on", "lab").ok()
 
 
 @pytest.mark.parametrize(("host", "state"), [("slow", "preparing"), ("lab", "running")])
-def test_the_near_side_killed_while_it_goes_on(mlrun: Mlrun, heavy: Project, host, state):
+def test_the_near_side_killed_while_it_goes_on(mlrun: Mlrun, heavy: Project, shut: Path, host, state):
     process, _ = begin(mlrun, heavy, "long", host)
     until(lambda: listed(mlrun) == state, 60)
     kill(process)
+    shut.unlink()
     assert mlrun("wait", "latest").code == 0
     assert mlrun("logs", "latest").ok().out == "up\ndone\n"
     assert mlrun.show()["run"]["status"] == "succeeded"
@@ -179,7 +194,7 @@ def test_a_machine_that_was_rebooted_has_lost_its_runs(mlrun: Mlrun, heavy: Proj
     identity = mlrun(
         "run", heavy.path, "-e", "forever", "--env-manager", "local", "--on", "lab", "-d"
     ).ok().out.strip()  # fmt: skip
-    until(lambda: listed(mlrun) == "running")
+    until(lambda: listed(mlrun) == "running", 60)
     machine.halt()
     machine.disconnect()
     assert listed(mlrun) == "unreachable"

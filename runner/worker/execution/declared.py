@@ -20,11 +20,13 @@ def reach(root: str, listing: Listing, patterns: Sequence[str], skip: Collection
     """Return the listing of a directory with the files there that patterns name, as they are when they are opened.
 
     A link that a pattern names, or that lies on the way to what it names, is followed, wherever it leads; below a
-    declared directory only links to files are. Never into ``skip``, nor to where the directory itself lies.
+    declared directory only links to files are. Never into ``skip``, nor to where the directory itself lies. A link to
+    what is an output by itself stays one, wherever that really lies.
     """
     look = _Look(root, patterns, tuple(os.path.join(os.path.realpath(path), "") for path in skip))
     links = (path for path, status in listing.files.items() if stat.S_ISLNK(status.st_mode))
-    for entrance in (*listing.skipped, *links) if patterns else ():
+    # Directories first: what lies behind them decides which links to files lead to an output.
+    for entrance in sorted((*listing.skipped, *links), key=look.is_file) if patterns else ():
         if not entrance.startswith("../"):  # above the project nothing is declared
             look.enter(entrance)
     seen = {path: status for path, status in listing.files.items() if path not in look.followed}
@@ -43,11 +45,16 @@ class _Look:
 
     def __init__(self, root: str, patterns: Sequence[str], skip: tuple[str, ...]) -> None:
         self.root, self.patterns, self.skip = root, patterns, skip
+        self.ways = {os.path.join(os.path.realpath(root), ""): ""}  # real directories, and what they are called here
         self.files: dict[str, os.stat_result] = {}
         self.places: dict[str, str] = {}
         self.followed: set[str] = set()
         self.directories: list[str] = []
         self.left: list[str] = []
+
+    def is_file(self, path: str) -> bool:
+        """Whether a path is no directory, nor leads to one."""
+        return not os.path.isdir(f"{self.root}/{path}")
 
     def enter(self, entrance: str) -> None:
         """Take what the patterns name at, and below, a link or a directory that was skipped."""
@@ -63,6 +70,7 @@ class _Look:
                 self._take(entrance)
             if not os.path.isdir(real) or not self._may_follow(entrance, real, below):
                 return
+            self.ways[os.path.join(real, "")] = os.path.join(entrance, "")
             self.followed.add(entrance)
             self.directories.append(entrance)
         elif kept_by_others(entrance) is not None and entrance not in self.patterns:
@@ -100,7 +108,9 @@ class _Look:
             status = os.stat(place)
         except OSError:  # gone, or a link to nowhere
             return
-        if stat.S_ISREG(status.st_mode) and not real.startswith(self.skip):
+        if os.path.islink(place) and self._is_declared(real):
+            self.files[path] = os.lstat(place)
+        elif stat.S_ISREG(status.st_mode) and not real.startswith(self.skip):
             self.files[path] = status
             if real != os.path.join(os.path.realpath(self.root), path):
                 self.places[path] = real
@@ -112,8 +122,8 @@ class _Look:
             self.left.append(reason)
 
     def _is_declared(self, real: str) -> bool:
-        root = os.path.join(os.path.realpath(self.root), "")
-        return real.startswith(root) and any(matches(pattern, real[len(root) :]) for pattern in self.patterns)
+        names = [name + real[len(way) :] for way, name in self.ways.items() if real.startswith(way)]
+        return any(matches(pattern, name) for name in names for pattern in self.patterns)
 
 
 def _names(pattern: str, path: str) -> bool:

@@ -77,6 +77,23 @@ def test_a_link_to_another_output_stays_one(bench):
     assert (found["out/latest"].sha256, found["best"].sha256) == (sha256(b"m1"), sha256(b"out/m1"))
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_link_to_an_output_stays_one_wherever_that_lies(bench, far, fresh):
+    command = "mkdir -p best; echo 1 > results/m1; ln -sf m1 results/latest; ln -sf ../results/m1 best/now"
+    if fresh:
+        (bench.project / "results").mkdir()
+        (bench.project / "results" / ".keep").touch()
+    else:
+        (bench.project / "results").symlink_to(far)
+    run = bench.carry_out(command, fresh=fresh, outputs=("best", "results"), without=() if fresh else ("results",))
+    digests = {path: fact.sha256 for path, fact in files(run.read_files(run.outputs)).items()}
+    assert digests == {
+        "best/now": sha256(b"../results/m1"),
+        "results/latest": sha256(b"m1"),
+        "results/m1": sha256(b"1\n"),
+    }
+
+
 def test_links_that_leave_or_lead_in_circles_are_said_and_left(bench, far):
     (far / "huge").write_bytes(b"not an output")
     (bench.project / "up").symlink_to("..")

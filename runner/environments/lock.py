@@ -11,7 +11,7 @@ from runner.environments.choice import Choice
 from runner.environments.locked import LockAsk, Locked, write
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError
-from runner.worker.environment import project_lock
+from runner.worker.environment import project_lock, pylock
 from runner.worker.environment.platforms import Target
 from runner.worker.environment.prepare import LockWish, Made, prepare_lock
 from runner.worker.environment.project_lock import Header, ProjectLock
@@ -73,8 +73,11 @@ def _lock(site: Site, wish: LockWish, ask: LockAsk, standing: tuple[ProjectLock,
             return None
         # its own earlier one, else any: the versions of one project should not differ more than they have to
         own = [one for one in standing if one.serves(target.python, target.platform)]
+        chosen = next((one for one in (*own, *standing) if _is_whole(one)), None)
+        if chosen is None:
+            return None
         path = site.scratch / "pylock.preferred.toml"
-        path.write_bytes((own or standing)[0].data)
+        path.write_bytes(chosen.data)
         return path
 
     made = prepare_lock(site, replace(wish, preferred=preferred, upgrade=ask.upgrade_packages))
@@ -89,6 +92,14 @@ def _place(project: Path, made: Made, standing: tuple[ProjectLock, ...] | None, 
     if standing is None:  # damaged: made again from nothing, in its own place
         return project / project_lock.PROJECT_LOCK
     return project_lock.place_for(project, made.target, host=wish.platform is None and wish.python is None)
+
+
+def _is_whole(one: ProjectLock) -> bool:
+    try:
+        pylock.read(one.data)
+    except EnvironmentBuildError:
+        return False
+    return True
 
 
 def _standing(project: Path) -> tuple[ProjectLock, ...] | None:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.errors import EnvironmentBuildError, FormatError
-from runner.worker.environment import pylock
 from runner.worker.environment.interpreters import Interpreters
 from runner.worker.environment.project_lock import all_of, bound, expect_fresh
 from runner.worker.environment.toml import Table, loads
@@ -67,6 +66,8 @@ def _look_over(data: bytes, name: str, cache: Path) -> None:
 def read(data: bytes, name: str) -> None:
     """Read a lock; EnvironmentBuildError says what is wrong with it, and where."""
     if name != _UV_LOCK:
+        from runner.worker.environment import pylock  # a warm run reads none
+
         pylock.read(data, name)
         return
     hint = "`uv lock` makes it anew"

@@ -41,7 +41,8 @@ _HOSTS = frozenset(
     )
 )
 _HIDDEN = frozenset(("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE"))
-_NOISE = re.compile(r"^( [+~-] |Using Python |warning: The `--pylock`|$)")
+_FAILURES = ("error", "hint", "  \N{MULTIPLICATION SIGN}")
+_NOISE = re.compile(r"^(  | [+~-] |Using Python |warning: The `--pylock`|$)")
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@")
 _LONGEST = 700  # characters of a reason: a solver can go on for pages
 AS_OF = "MLRUN_AS_OF"  # of a run's variables: the day packages have to be older than, where the index tells their age
@@ -60,9 +61,12 @@ class Uv:
 
     def run(self, *words: str, cwd: Optional[Path] = None, downloads: bool = False) -> Finished:
         """Run uv and hand on what it says as it says it."""
+        failed = False
 
         def listen(line: str) -> None:
-            if not _NOISE.match(line) and not line.startswith(("error", "  ")):
+            nonlocal failed
+            failed = failed or line.startswith(_FAILURES)  # its reason follows, and is told as the error's
+            if not failed and not _NOISE.match(line):
                 self.say(redacted(line.strip()))
 
         with self._logins():

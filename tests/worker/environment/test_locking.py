@@ -149,3 +149,11 @@ def test_a_lost_pinned_lock_is_told(host: Host) -> None:
 def test_a_line_that_uv_refuses_is_quoted(host: Host) -> None:
     with pytest.raises(EnvironmentBuildError, match=r"cannot be resolved: .*: --frobnicate$"):
         host.prepare("red", "--frobnicate")
+
+
+def test_a_lock_that_is_damaged_is_made_again(host: Host, project: Path) -> None:
+    path = locked(host).path
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"???\n")
+    assert locked(host).changed
+    assert path.read_bytes() == whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from runner.publishing.published import Published
@@ -22,19 +23,27 @@ def upload_all(
 ) -> None:
     """Upload what lies in a directory of artifacts, in order, from the last one that is there on.
 
-    Where the server keeps artifacts at a place of its own that only clients with its credentials reach, nothing is
-    uploaded, and ``refuse`` is told.
+    What belongs to a logged model of the server goes to its place. Where the server keeps artifacts at a place of its
+    own that only clients with its credentials reach, nothing is uploaded, and ``refuse`` is told.
     """
     paths = [path for path in _files(directory) if not state.artifacts or path > state.artifacts]
     if not paths:
         return
-    root = _root(server, state.run_id)
+    root = _proxied(server, server.get("runs/get", run_id=state.run_id)["run"]["info"])
     if root is None:
         refuse("artifacts", "the server keeps them at a place of its own, not behind its artifact proxy")
         return
+    roots = [(f"{place}/", _of_model(server, identity)) for place, identity in state.models.items()]
     for path in paths:
-        _upload(server, directory / path, f"{root}/{path}", path, refuse)
+        targets = [
+            f"{its_root}/{path[len(place) :]}" for place, its_root in roots if its_root and path.startswith(place)
+        ]
+        _upload(server, directory / path, targets[0] if targets else f"{root}/{path}", path, refuse)
         kept(path)
+
+
+def _of_model(server: Server, identity: str) -> str | None:
+    return _proxied(server, server.get(f"logged-models/{identity}")["model"]["info"])
 
 
 def _upload(server: Server, place: Path, target: str, path: str, refuse: Callable[[str, str], None]) -> None:
@@ -49,9 +58,9 @@ def _upload(server: Server, place: Path, target: str, path: str, refuse: Callabl
         refuse(f"artifact {path}", f"it cannot be read: {error.strerror}")
 
 
-def _root(server: Server, run_id: str) -> str | None:
-    """Return the directory of a run's artifacts behind the server's proxy."""
-    uri = urlsplit(str(server.get("runs/get", run_id=run_id)["run"]["info"].get("artifact_uri", "")))
+def _proxied(server: Server, info: Any) -> str | None:
+    """Return the directory of the artifacts of a run, or of a logged model, behind the server's proxy."""
+    uri = urlsplit(str(info.get("artifact_uri", "")))
     here = urlsplit(server.uri)
     if uri.scheme != _PROXY or (uri.netloc and uri.netloc != here.netloc):
         return None

@@ -44,6 +44,15 @@ def status(record: Any, identity: str) -> tuple[str, int | None]:
     return status, None if ended is None else milliseconds(ended)
 
 
+def models(record: Any, identity: str) -> dict[str, str]:
+    """Return the directories, among the artifacts of a run or a sub-run, of the models that it logged, by their ids."""
+    tracking = record.get("tracking") or {"children": (), "models": ()}
+    child = next((each for each in tracking["children"] if each["id"] == identity), None)
+    start = "artifacts/" if child is None else f"children/{identity}/artifacts/"
+    found = (tracking if child is None else child)["models"]
+    return {each["id"]: each["path"][len(start) :] for each in found if each["path"].startswith(start)}
+
+
 def pairs(values: dict[str, str], longest: int) -> list[dict[str, str]]:
     """Return names and values as MLflow has them; a long value is cut, as MLflow's own client does."""
     return [{"key": name, "value": printable(value)[:longest]} for name, value in values.items()]

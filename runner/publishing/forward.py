@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.publishing import content
+from runner.publishing import content, models
 from runner.publishing.artifacts import upload_all
 from runner.publishing.lines import Said, Values, new_lines, said_of
 from runner.publishing.published import Published, Refusal, Shelf
 from runner.publishing.registrations import MODEL, register_all
 from runner.publishing.server import RejectedError, Server
+from runner.records.tracking import replay
 from runner.worker.clock import now
 from runner.worker.facts import Request
 from runner.worker.rundir import RunDirectory
@@ -63,10 +64,12 @@ class Forward:
             self._send_scores(record)
             self._keep(scores=True)
         status, moment = content.status(record, self._identity)
+        self._make_models(record)
         upload_all(self._server, self._directory / "artifacts", self.state, self._kept_artifact, self._refuse)
         if self.state.status != status:
             self._post("runs/update", status=status, end_time=moment)
             self._keep(status=status)
+        self._finish_models(record)
         if self._child is None and not self.state.registered:
             self._register(record)
         self._keep(complete=True)
@@ -165,6 +168,36 @@ class Forward:
                 ]
                 for first in range(0, len(rows), _MOST_METRICS):
                     self._send_batch("metrics", rows[first : first + _MOST_METRICS])
+
+    def _make_models(self, record: Any) -> None:
+        """Make its logged models; where the server has no such, their files are artifacts of the run."""
+        assert self.state is not None
+        places = {} if self.state.artifacts else content.models(record, self._identity)
+        track = replay(self._directory, self._identity) if places else None
+        for identity, place in places.items():
+            if track is None or place in self.state.models:
+                continue
+            try:
+                there = models.make(self._server, self.state, track.models[identity])
+            except RejectedError as error:
+                if not models.has_models(error):
+                    return
+                self._refuse(f"{models.MODEL}{place}", error.message)
+                continue
+            self._keep(models={**self.state.models, place: there})
+
+    def _finish_models(self, record: Any) -> None:
+        assert self.state is not None
+        if self.state.modeled or not self.state.models:
+            return
+        track = replay(self._directory, self._identity)
+        for identity, place in content.models(record, self._identity).items():
+            if place in self.state.models:
+                try:
+                    models.finish(self._server, self.state, track, track.models[identity], self.state.models[place])
+                except RejectedError as error:
+                    self._refuse(f"{models.MODEL}{place}", error.message)
+        self._keep(modeled=True)
 
     def _register(self, record: Any) -> None:
         """Register the models; where one is refused, the next attempt begins anew."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import field
 from pathlib import Path
 
 from runner.worker.codec import decode, encode
@@ -38,6 +39,8 @@ class Published:
     tracking: int = 0  # bytes of tracking.jsonl
     scores: bool = False  # the metrics of declared files are there
     artifacts: str = ""  # the last one that is there, in their order
+    models: Mapping[str, str] = field(default_factory=dict)  # the server's ids of logged models, by their directories
+    modeled: bool = False  # they are there whole
     registered: bool = False  # the models that it registered are registered there
     status: str = ""  # that was told last
     complete: bool = False  # all of an ended run is there

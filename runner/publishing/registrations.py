@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.publishing.content import LONGEST_TAG, pairs
-from runner.publishing.published import Shelf
+from runner.publishing.published import Published, Shelf
 from runner.publishing.server import RejectedError, Server
 
 MODEL = "registered model "  # what a refusal's words begin with
@@ -73,18 +73,25 @@ def _version(server: Server, shelf: Shelf, run: str, model: Any, version: Any) -
         numbers = [tag["value"] for tag in each.get("tags", ()) if tag["key"] == NUMBER]
         if each["name"] == model["name"] and version["version"] in numbers:
             return str(each["version"])
-    if not server.get("artifacts/list", run_id=there.run_id, path=inside[2]).get("files"):
-        raise _without_files()
-    root = str(server.get("runs/get", run_id=there.run_id)["run"]["info"]["artifact_uri"])
     made = server.post(
         "model-versions/create",
         name=model["name"],
-        source=f"{root.rstrip('/')}/{inside[2]}",
+        **_source(server, there, inside[2]),
         run_id=there.run_id,
         description=version["description"],
         tags=pairs({**version["tags"], NUMBER: version["version"]}, LONGEST_TAG),
     )
     return str(made["model_version"]["version"])
+
+
+def _source(server: Server, there: Published, path: str) -> dict[str, str]:
+    """Return what a version is made of: a logged model of the server, else artifacts of the run."""
+    if path in there.models:
+        return {"source": f"models:/{there.models[path]}", "model_id": there.models[path]}
+    if not server.get("artifacts/list", run_id=there.run_id, path=path).get("files"):
+        raise _without_files()
+    root = str(server.get("runs/get", run_id=there.run_id)["run"]["info"]["artifact_uri"])
+    return {"source": f"{root.rstrip('/')}/{path}"}
 
 
 def _without_files() -> RejectedError:

@@ -123,8 +123,15 @@ class Server:
 
     def post(self, path: str, /, **body: Any) -> Any:
         """Return the answer to a POST of JSON; UnreachableError or RejectedError."""
+        return self._send("POST", path, body)
+
+    def patch(self, path: str, /, **body: Any) -> Any:
+        """Return the answer to a PATCH of JSON; UnreachableError or RejectedError."""
+        return self._send("PATCH", path, body)
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         data = json.dumps(body, separators=(",", ":")).encode("ascii")
-        return self._ask("POST", f"api/2.0/mlflow/{path}", data, "application/json")
+        return self._ask(method, f"api/2.0/mlflow/{path}", data, "application/json")
 
     def upload(self, path: str, stream: IO[bytes], size: int) -> None:
         """PUT a file through the server's artifact proxy; UnreachableError or RejectedError."""

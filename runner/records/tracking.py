@@ -110,7 +110,7 @@ def read_tracking(
         names = sorted(path.name for path in run.children.iterdir() if path.is_dir()) if run.children.exists() else []
         if not names and not run.tracking.exists():
             return None, ()
-        track = _replay(run.path, run.id)
+        track = replay(run.path, run.id)
     except OSError as error:
         return None, (Gap("tracking", f"{run.tracking.name} cannot be read: {error.strerror}"),)
     children = []
@@ -126,14 +126,15 @@ def read_tracking(
     return Tracking(track.params, track.tags, tuple(children), models, datasets, registered), tuple(gaps)
 
 
-def _replay(directory: Path, identity: str) -> Track:
+def replay(directory: Path, identity: str) -> Track:
+    """Return a run, or a sub-run, as its client saw it last."""
     from runner.worker.tracking.track import Beginning, Track
 
     return Track(directory, Beginning(identity, "", "", 0, {}, {}))
 
 
 def _child(run: Path, directory: Path, ended: bool, room: int, gaps: list[Gap]) -> SubRun:
-    track = _replay(directory, directory.name)
+    track = replay(directory, directory.name)
     info = track.info
     metrics, more = read_metrics(directory / "metrics.jsonl", room=room)
     gaps += (Gap("tracking", f"sub-run {directory.name}: {gap.reason}") for gap in more)

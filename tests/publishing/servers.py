@@ -89,6 +89,8 @@ class _Answers(BaseHTTPRequestHandler):
             tags = {tag["key"]: tag["value"] for tag in said["tags"]}
             server.runs[run_id] = {"info": info, "tags": tags, "params": {}, "metrics": [], "name": said["run_name"]}
             return {"run": server.runs[run_id]}
+        if what.startswith("logged-models"):
+            raise RefusalError(404, "ENDPOINT_NOT_FOUND", "there are no logged models")
         if what.startswith(("registered-models/", "model-versions/")):
             raise RefusalError(server.registry, "ENDPOINT_NOT_FOUND", "there is no registry")
         run = server.runs[said["run_id"]]

@@ -173,6 +173,16 @@ def test_artifacts_that_the_server_keeps_elsewhere_are_said_to_be_missing(run, s
     assert "not behind its artifact proxy" in published.refused[0].reason
 
 
+def test_models_are_artifacts_where_a_server_has_no_logged_models(run, store, small):
+    place = run.artifacts / "models" / "m"
+    place.mkdir(parents=True)
+    (place / "MLmodel").write_text("{}")
+    track(run.path, {"do": "model", "id": "m-1", "info": {"name": "m", "artifact_uri": place.as_uri()}})
+    published = publish(end(run), store)
+    assert (published.complete, published.refused) == (True, ())
+    assert [path.partition("artifacts/")[2] for path in small.artifacts] == ["models/m/MLmodel"]
+
+
 def test_a_server_without_a_registry_takes_the_rest(run, store, small):
     small.registry = 500
     (run.artifacts / "m").mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.flow.verify import Verified
+
+
+_MOST = 5  # things of which the same is to be said
 
 
 @click.command(short_help="Check that runs are still what was sealed.")
@@ -69,15 +73,17 @@ def _print(session: Session, result: Verified) -> None:
             runs=list(result.runs), whole=result.whole, findings=encode(result.findings), signers=encode(result.signers)
         )
     for finding in result.findings:
-        color = "red" if finding.wrong else None
         line = printable(f"{finding.file}: {finding.problem}")
-        if finding.wrong and not session.json:
-            click.echo(click.style(line, fg=color))
-        else:
-            session.say(line if finding.wrong else f"note: {line}")
-    for run, signers in result.signers.items():
-        for signer in signers:
-            session.say(printable(f"{run[-8:]} is signed by {signer}"))
+        if finding.wrong and session.json:
+            session.say(line)
+        elif finding.wrong:
+            click.echo(click.style(line, fg="red"))
+    notes = ((finding.problem, f"note: {finding.file}") for finding in result.findings if not finding.wrong)
+    signed = ((signer, run[-8:]) for run, signers in result.signers.items() for signer in signers)
+    for what, files in _together(notes):
+        _say_some(session, files, f": {what}")
+    for who, runs in _together(signed):
+        _say_some(session, runs, f" is signed by {who}")
     wrong = sum(finding.wrong for finding in result.findings)
     unsigned = sum(finding.unsigned for finding in result.findings)
     what = f"{len(result.runs):,} run{'s' * (len(result.runs) != 1)}"
@@ -88,6 +94,21 @@ def _print(session: Session, result: Verified) -> None:
         session.complain(f"{wrong} thing{'s are' if wrong != 1 else ' is'} not as sealed, in {what}", _hint(result))
     else:
         session.say(f"{what} verified: nothing was changed")
+
+
+def _together(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:
+    found: dict[str, list[str]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found.items()
+
+
+def _say_some(session: Session, things: list[str], of_each: str) -> None:
+    """Say the same of several things: a line for each of the first, and one for the others."""
+    for thing in things[:_MOST]:
+        session.say(printable(thing + of_each))
+    if len(things) > _MOST:
+        session.say(printable(f"and {len(things) - _MOST:,} more{of_each}"))
 
 
 def _hint(result: Verified) -> str:

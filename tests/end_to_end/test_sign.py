@@ -108,6 +108,18 @@ def test_a_run_that_is_not_signed_was_not_changed(mlrun: Mlrun, done: Project, t
     assert len(mlrun("sign", "latest", "latest", "--key", tmp_path / "ada", "--json").ok().json["signatures"]) == 1
 
 
+def test_many_runs_of_which_the_same_is_said_take_few_lines(mlrun: Mlrun, done: Project, tmp_path: Path):
+    (tmp_path / "signers").write_text(f"ada@example.org {new_key(tmp_path / 'ada')}\n")
+    for _ in range(6):
+        mlrun("run", done.path, *LOCAL).ok()
+    runs = [run["id"] for run in mlrun("list", "--json").json["runs"]][:6]
+    mlrun("sign", *runs, "--key", tmp_path / "ada").ok()
+    said = mlrun("verify", *runs, "--allowed-signers", tmp_path / "signers").ok().err.splitlines()
+    assert len(said) == 7
+    assert said[5].startswith("and 1 more is signed by ada@example.org")
+    assert said[6] == "6 runs verified: nothing was changed"
+
+
 def test_signatures_travel_and_come_later(mlrun: Mlrun, done: Project, tmp_path: Path):
     (tmp_path / "signers").write_text(f"ada@example.org {new_key(tmp_path / 'ada')}\n")
     mlrun("export", "latest", "-o", "before.tar.gz").ok()

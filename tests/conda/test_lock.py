@@ -116,6 +116,10 @@ def test_packages_as_of_a_date(mlrun: Mlrun, project: Project, channel: Channel)
     project.write("main.py", "import green\nprint(green.VERSION)\n")
     mlrun("lock", project.path, "--exclude-newer", "2024-06-01").ok()
     assert mlrun("run", project.path).ok().out == "1.0\n"
+    said = mlrun("lock", project.path, "--upgrade", "--exclude-newer", "2020-01-01")
+    assert said.code == 125
+    assert "cutoff date of 2020-01-01" in said.err
+    assert "hint: take a later --exclude-newer, or none" in said.err
 
 
 @pytest.mark.parametrize(

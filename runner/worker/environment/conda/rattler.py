@@ -49,6 +49,7 @@ _NOT_OURS = ("UV_EXCLUDE_NEWER", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_PRERELEASE"
 _START = "import sys; sys.path.append(sys.argv[1]); from runner.worker.environment.conda.tool import main; main()"
 _HINTS = {
     "unsolvable": "change the versions that exclude each other in the conda file, or name the channel that has them",
+    "later": "take a later --exclude-newer, or none: what was built after that day counts as not there",
     "spec": "write `name=version`, `name>=1.2,<2` or `channel::name`",
     "hash": "the archive was replaced: if on purpose, `mlrun lock` or `--upgrade` resolves anew; else do not trust it",
     "space": "free some space (`mlrun env prune`), or point MLRUN_CACHE at a larger disk",

@@ -22,7 +22,7 @@ def kind_of(error: BaseException) -> str:
     if "no space left" in text:
         return "space"
     if name == "SolverError":
-        return "unsolvable"
+        return "later" if "cutoff date" in text else "unsolvable"
     if re.search(r"\b40[13]\b|unauthorized|forbidden", text):
         return "refused"
     if "404" in text or "not found" in text:

@@ -57,4 +57,5 @@ def serving() -> Iterator[Docker]:
             yield docker
         finally:
             engine.terminate()
+    subprocess.run(["umount", "--lazy", root / "exec" / "netns" / "default"], capture_output=True, check=False)
     shutil.rmtree(root, ignore_errors=True)

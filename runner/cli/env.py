@@ -17,7 +17,7 @@ from runner.cli.when import ago, amount, length, size
 if TYPE_CHECKING:
     from runner.worker.environment.upkeep import Shelved
 
-_COLUMNS = ("key", "state", "python", "packages", "size", "used", "by")
+_COLUMNS = ("key", "state", "kind", "python", "packages", "size", "used", "by")
 _COLORS = {"ready": "green", "in use": "cyan", "building": "cyan", "broken": "red"}
 _SHORT = 8  # digits of a key that are shown
 
@@ -190,6 +190,7 @@ def _row(one: Shelved, store: Any) -> list[str]:
     return [
         one.key[:_SHORT],
         _state(one),
+        environment.kind if environment else "-",
         f"{interpreter.implementation} {interpreter.version}" if interpreter else "-",
         str(len(environment.packages)) if environment else "-",
         amount(one.size),

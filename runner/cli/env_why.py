@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from runner.cli.options import common, complete_entry_points
 from runner.cli.session import Session, printable
+from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.flow.environments import PastExplanation
@@ -44,6 +46,9 @@ def why(session: Session, target: str, entry_point: str | None, env_manager: str
         found = explain_project(Path(target), session.store, session.say, entry_point=entry_point, manager=env_manager)
         _show(session, _of_project(found), found.nearest, _json_of_project(found))
         return
+    if os.sep in target:
+        message = f"there is no directory {target}"
+        raise UsageError(message, hint="name a project's directory, or a run of `mlrun list`")
     past = explain_run(session.store.find(target), session.store)
     _show(session, _of_run(past), past.nearest, _json_of_run(past))
 

@@ -51,7 +51,7 @@ def find(cache: Path, text: str) -> Shelved:
     if len(found) == 1:
         return found[0]
     message = f"{len(found) or 'no'} environments of the cache answer to {text!r}"
-    raise StoreError(message, hint="`mlrun env list` shows them all; give more of the key")
+    raise StoreError(message, hint=f"`mlrun env list` shows them all{'; give more of the key' * bool(found)}")
 
 
 def discard(one: Shelved, store: Store) -> None:

@@ -265,6 +265,13 @@ def test_what_the_engine_refuses_is_said(mlrun: Mlrun, project: Project, engine:
     assert mlrun.show()["result"]["reason"] == "submit"
 
 
+def test_a_gpu_that_is_not_there_is_said(mlrun: Mlrun, project: Project, engine: Podman):
+    contain(project, "true", entry="    resources: {gpus: 1}\n")
+    said = mlrun("run", project.path)
+    assert "nvidia.com/gpu=0" in said.err
+    assert "hint: the engine has no GPU to give" in said.err
+
+
 def test_another_user_cannot_read_the_runs_directory(mlrun: Mlrun, project: Project, engine: Podman):
     contain(project, "true")
     said = mlrun("run", project.path, "-A", "user=4321")

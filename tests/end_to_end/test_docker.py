@@ -49,3 +49,16 @@ def test_an_image_that_went_since_is_not_there(mlrun: Mlrun, project: Project, e
     said = mlrun("run", project.path)
     assert said.code == 125
     assert "the image 127.0.0.1:9/going:1 is not here, and docker" in said.err
+
+
+def test_why_docker_gives_no_container_is_told(mlrun: Mlrun, project: Project, engine: Docker):
+    contain(project, "true", entry="    resources: {gpus: 1}\n")
+    said = mlrun("run", project.path)
+    assert "error: the container could not be started: could not select device driver" in said.err
+    assert "hint: the engine has no GPU to give" in said.err
+    contain(project, "true")
+    said = mlrun("run", project.path, "-A", "no-such-option")
+    assert "error: the container could not be started: unknown flag: --no-such-option" in said.err
+    said = mlrun("run", project.path, DOCKER_HOST="unix:///nowhere.sock")
+    assert "cannot say whether it has the image" in said.err
+    assert "hint: start it (`systemctl start docker`)" in said.err

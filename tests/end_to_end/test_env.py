@@ -105,6 +105,7 @@ def test_why_of_a_run_that_got_none(mlrun: Mlrun, tool: Project):
         (("rm", "feed"), "no environments of the cache answer to 'feed'"),
         (("verify", ""), "no environments of the cache answer to ''"),
         (("why", "no-such-run"), "no run"),
+        (("why", "./no-such-project"), "there is no directory ./no-such-project"),
     ],
 )
 def test_wrong_words_are_one_line(mlrun: Mlrun, words: tuple[str, ...], said: str):
@@ -171,3 +172,16 @@ def test_on_a_terminal_too_the_line_that_says_why_it_is_built_again_stays(mlrun:
     said = os.read(ours, 1 << 16).decode()
     os.close(ours)
     assert said.startswith("note: the environment is built again: tool was edited (tool/__init__.py)\r\n")
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe\0", b'{"version": 1}', b""], ids=["bytes", "json", "empty"])
+def test_a_damaged_cache_costs_time_and_nothing_else(mlrun: Mlrun, tool: Project, home: Path, damage: bytes):
+    mlrun("run", tool.path).ok()
+    for path in (home / "cache").rglob("*"):
+        if path.is_file() and len(path.relative_to(home / "cache").parts) <= 3 and path.suffix != ".pyz":
+            path.write_bytes(damage)
+    mlrun("env", "list").ok()
+    mlrun("env", "why", tool.path).ok()
+    assert mlrun("env", "verify").code in (0, 1)
+    assert mlrun("run", tool.path).ok().out == "1.0\n"
+    mlrun("env", "verify").ok()

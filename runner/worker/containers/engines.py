@@ -23,6 +23,7 @@ SETTING = "MLRUN_CONTAINER_ENGINE"
 _SOCKET = "/var/run/docker.sock"
 _OWN = "default"  # what docker calls the context of this machine's own engine
 _VERSION = re.compile(r"(docker|podman|apptainer|singularity)\S*\s+version\s+v?([\w.+~-]+)", re.IGNORECASE)
+START_IT = "start it (`systemctl start docker`), or join the group `docker`; podman needs no engine that runs"
 _INSTALL = "install podman (`apt-get install podman`), docker or apptainer; `--env-manager local` does without"
 
 
@@ -111,8 +112,7 @@ def _none(asked: str, environ: Mapping[str, str]) -> EnvironmentBuildError:
     docker = shutil.which(DOCKER, path=environ.get("PATH"))
     if docker is not None:
         message = f"docker is here ({docker}), but its engine does not answer at {_SOCKET}"
-        hint = "start it (`systemctl start docker`), or join the group `docker`; podman needs no engine that runs"
-        return EnvironmentBuildError(message, hint=hint)
+        return EnvironmentBuildError(message, hint=START_IT)
     message = "there is no container engine on this host, and the project asks for a container"
     return EnvironmentBuildError(message, hint=_INSTALL)
 

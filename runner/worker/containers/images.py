@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional, Protocol
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.containers import daemon, remembered
-from runner.worker.containers.engines import DOCKER, PODMAN, Engine
+from runner.worker.containers.engines import DOCKER, PODMAN, START_IT, Engine
 from runner.worker.containers.image import Image
 from runner.worker.containers.lock import ImageLock
 from runner.worker.tools import call, stream
@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 # Of an image's own variables, those that a record shows.
 _SHOWN = ("PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 _DEBUG = re.compile(r"^time=\S+ level=(debug|info) .*\n?", re.MULTILINE)
-_HELP = re.compile(r"(Run|See) '\w+ \w+ --help'")
+_HELP = re.compile(r"Usage: |(Run|See) '\w+ \w+ --help'")
 _ABSENT = re.compile(r"no such image|image not known|no such object|not found", re.IGNORECASE)
 
 
@@ -62,7 +62,8 @@ class EngineImages:
         if _ABSENT.search(complaint):
             return None, ""
         message = f"{self.engine.version} cannot say whether it has the image {name}: {last_line(complaint)}"
-        raise EnvironmentBuildError(message, hint=f"see what `{self.engine.kind} image inspect {name}` says")
+        hint = START_IT if "docker daemon" in complaint else f"see what `{self.engine.kind} image inspect {name}` says"
+        raise EnvironmentBuildError(message, hint=hint)
 
     def pull(self, name: str, say: Say) -> Image:
         """Have the engine pull it, with the logins the engine has."""

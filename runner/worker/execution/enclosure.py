@@ -23,6 +23,10 @@ from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.values import dataclass
 
+_NO_GPU = (
+    "the engine has no GPU to give: it wants the NVIDIA container toolkit (`nvidia-ctk runtime configure` for docker, "
+    "`nvidia-ctk cdi generate` for podman), or ask for none under `resources`"
+)
 _TAIL = 4096  # bytes of what an engine said that are looked at for its last line
 _ENGINES_OWN = frozenset({125, 126, 127})  # exit codes by which an engine says that it did not come to the command
 
@@ -87,6 +91,8 @@ class Enclosure:
         hint = "see `mlrun logs`"
         if "`sh`" in said or '"sh"' in said:
             hint = "the command is run by the image's `sh`: take an image that has one"
+        elif "[[gpu]]" in said or "CDI device" in said:
+            hint = _NO_GPU
         elif self.run.variables.name in said:
             hint = "the command has to be able to read the run's directory, which is yours alone: leave `-A user` out"
         return Failure(f"the container could not be started: {said}", hint)

@@ -10,7 +10,7 @@ from runner.backends import registry
 from runner.backends.backend import Backend, Sink, Ticket
 from runner.backends.warm import dismiss
 from runner.errors import FormatError, MlrunError
-from runner.worker.clock import now, seconds
+from runner.worker.clock import now, seconds, stamp
 from runner.worker.codec import decode, encode
 from runner.worker.files import pretty, read_json
 from runner.worker.files import replace as rewrite
@@ -132,7 +132,9 @@ def _unreachable(run: RunDirectory, reason: str) -> State:
     with suppress(OSError, MlrunError, json.JSONDecodeError):
         seen = decode(Seen, read_json(run.seen), str(run.seen))
         return State(UNREACHABLE, remark=f"{reason}; it was {seen.state} at {seen.at}")
-    return State(UNREACHABLE, remark=f"{reason}; it was not seen since it was launched")
+    came = max((path.stat().st_mtime for path in (run.stdout, run.stderr) if path.exists()), default=None)
+    since = "it was not seen since it was launched" if came is None else f"its output was followed until {stamp(came)}"
+    return State(UNREACHABLE, remark=f"{reason}; {since}")
 
 
 def peek(run: RunDirectory, sink: Sink) -> bool:

@@ -157,7 +157,7 @@ def execution(facts: Evidence) -> setting.Execution:
     job = given or asked or Allocation("", "")
     return setting.Execution(
         backend=request.backend,
-        host=request.submitted_from if start is None else start.host.hostname,
+        host=start.host.hostname if start is not None else facts.ticket.get("host") or request.submitted_from,
         launcher=facts.ticket.get("launcher", "direct"),
         job_id=job.job or facts.ticket.get("job"),
         cluster=job.cluster,

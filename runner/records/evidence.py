@@ -51,7 +51,8 @@ def gather(run: RunDirectory, outcome: Outcome | None) -> tuple[Evidence, list[G
     def files(read: Callable[[], Files | None], field: str) -> Files:
         found = attempt(field, read)
         if found is None and not any(gap.field == field for gap in gaps):
-            gaps.append(Gap(field, "they were not looked at: the run did not get so far"))
+            looked = "they were not looked at: the run did not get so far"
+            gaps.append(Gap(field, looked if outcome is not None else "they are not known while the run goes on"))
         return found or Files()
 
     spec, start = run.read(RunSpec), attempt("run.started", lambda: run.find(Start))

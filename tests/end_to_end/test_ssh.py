@@ -74,6 +74,9 @@ def test_a_detached_run_is_found_again(mlrun: Mlrun, project: Project, machine):
     assert mlrun("list", "--json").ok().json["runs"][0]["started"] is not None
     assert mlrun.show(identity)["run"]["status"] == "running"
     assert mlrun("logs", identity).ok().out == "up\n"
+    early = mlrun("fetch", identity)
+    assert early.code == 125
+    assert "has not ended" in early.err
     (machine.home / (".local/share/mlrun" if machine.isolated else "store") / "runs" / identity / "go").touch()
     assert mlrun("logs", "-f", identity).ok().out == "up\ndone\n"
     assert mlrun("wait", identity).code == 0
@@ -234,6 +237,7 @@ def test_hosts_are_kept_and_looked_at(mlrun: Mlrun, isolated, monkeypatch):
     assert said.code == 1
     assert "lab-machine" in said.out
     assert "! packages" in said.out
+    assert "Errno" not in said.out
     assert "ship_packages" in said.out
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     found = mlrun("host", "check", "lab", "--json").ok().json["hosts"]["lab"]

@@ -114,7 +114,10 @@ def test_a_link_cut_while_it_runs(mlrun: Mlrun, heavy: Project, machine, shut: P
     until(lambda: spoken(talk, "cut"), 60)
     said = mlrun("list").ok()
     assert "unreachable" in said.out
-    assert "it was " in said.err or "not seen" in said.err
+    assert "it was " in said.err or "its output was followed until 20" in said.err
+    record = mlrun.show()
+    assert record["execution"]["host"] == "lab"
+    assert "they are not known while the run goes on" in [gap["reason"] for gap in record["gaps"]]
     shut.unlink()
     machine.mend()
     assert process.wait(60) == 0, talk.read_text()

@@ -170,8 +170,11 @@ class _Desk:
 
     def _results(self, frame: Frame) -> None:
         run = self._site.run(frame.head["run"])
-        if not run.has(Outcome):
+        if not run.path.is_dir():
             raise unknown(run)
+        if not run.has(Outcome):
+            message = f"the run {run.id} has not ended: there are no results yet"
+            raise MlrunError(message, hint=f"`mlrun wait {run.id}` waits for it, and brings them")
         found, inline = results.results(run, self._site.objects)
         self._channel.send("results", inline, found=encode(found))
 

@@ -16,6 +16,7 @@ from runner.worker.remote.site import Site, kind_of_machine
 from runner.worker.values import dataclass
 
 _LITTLE = 2 << 30  # bytes: an environment with a deep learning framework needs more
+_SHIPPED = "`ship_packages = true` in hosts.toml, or `mlrun host add --force ... --ship-packages`: they are sent"
 _PATIENCE = 5.0  # seconds for an index to answer
 _ENGINES = ("podman", "docker", "apptainer", "singularity")
 _SLURM = ("sbatch", "squeue", "scancel", "scontrol")
@@ -114,7 +115,7 @@ def _index(asked: Question) -> Iterator[Item]:
     if reason is None:
         yield Item("packages", f"{host} is reached")
     else:
-        yield Item("packages", f"{host} is not reached: {reason}", "`ship_packages = true` sends them", is_problem=True)
+        yield Item("packages", f"{host} is not reached: {reason}", _SHIPPED, is_problem=True)
 
 
 def _unreached(url: str) -> Optional[str]:
@@ -127,6 +128,8 @@ def _unreached(url: str) -> Optional[str]:
             return None
     except URLError as error:
         code = getattr(error, "code", None)
-        return None if code is not None and code < 500 else str(error.reason)  # noqa: PLR2004 - it has answered
+        if code is not None and code < 500:  # noqa: PLR2004 - it has answered
+            return None
+        return str(getattr(error.reason, "strerror", None) or error.reason)
     except (OSError, ValueError) as error:
         return str(error) or type(error).__name__

@@ -24,9 +24,14 @@ _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 
 def names(run: RunDirectory) -> Iterator[str]:
     """Yield the files that a record seals, relative to the run directory, sorted; links are not followed."""
+    return (name for name, is_link in entries(run) if not is_link)
+
+
+def entries(run: RunDirectory) -> Iterator[tuple[str, bool]]:
+    """Yield the files and links of a run directory that a record says something of, and which are links."""
     left_out = _left_out()
-    with os.scandir(run.path) as entries:
-        top = sorted((entry for entry in entries if entry.name not in left_out and entry.name[0] != "."), key=_name)
+    with os.scandir(run.path) as found:
+        top = sorted((entry for entry in found if entry.name not in left_out and entry.name[0] != "."), key=_name)
     for entry in top:
         yield from _below(entry, "")
 
@@ -79,13 +84,13 @@ def line(name: str, sha256: str) -> bytes:
     return os.fsencode(f"{'' if escaped == name else chr(92)}{sha256}  {escaped}\n")
 
 
-def _below(entry: os.DirEntry[str], prefix: str) -> Iterator[str]:
+def _below(entry: os.DirEntry[str], prefix: str) -> Iterator[tuple[str, bool]]:
     name = prefix + entry.name
-    if entry.is_file(follow_symlinks=False):
-        yield name
+    if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+        yield name, entry.is_symlink()
     elif entry.is_dir(follow_symlinks=False):
-        with os.scandir(entry.path) as entries:
-            inner = sorted(entries, key=_name)
+        with os.scandir(entry.path) as found:
+            inner = sorted(found, key=_name)
         for each in inner:
             yield from _below(each, f"{name}/")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,14 +125,20 @@ class _Sealed:
     contents: str  # "": the record is older than the list
     logs: Mapping[str, str]
     outputs: frozenset[str]
+    links: Mapping[str, str]  # outputs that are symlinks, and the digests of their texts
 
     @classmethod
     def of(cls, record: Any) -> _Sealed:
         """Take it out of a record; KeyError or TypeError where it is none."""
         logs = {log["path"]: log["digest"]["sha256"] for log in record["logs"].values()}
         outputs = frozenset(each["digest"]["sha256"] for each in record["outputs"] if each["digest"] is not None)
+        links = {each["path"]: each["digest"]["sha256"] for each in record["outputs"] if _is_link(each)}
         contents_ = record.get("contents")
-        return cls(record["run"]["id"], "" if contents_ is None else contents_["sha256"], logs, outputs)
+        return cls(record["run"]["id"], "" if contents_ is None else contents_["sha256"], logs, outputs, links)
+
+
+def _is_link(output: Any) -> bool:
+    return output["digest"] is not None and stat.S_ISLNK(output["mode"])
 
 
 class _Check:
@@ -182,13 +189,20 @@ class _Check:
             self.wrong(run.contents.name, error.message)
         else:
             self._compare(listed)
-            for name in contents.names(run):
-                if name not in listed and not self._is_output(name, record):
-                    self.wrong(name, "was added after the run was sealed")
+            for name, is_link in contents.entries(run):
+                if is_link and name in listed:
+                    self.wrong(name, "was replaced by a symlink")
+                elif name not in listed:
+                    self._unlisted(name, is_link, record)
 
-    def _is_output(self, name: str, record: _Sealed | None) -> bool:
-        """Whether a file is an artifact of a run elsewhere that was fetched later: the record has its digest."""
-        return record is not None and sha256_of_file(self._run.path / name) in record.outputs
+    def _unlisted(self, name: str, is_link: bool, record: _Sealed | None) -> None:
+        """Check a link, which no list names, or an artifact that was fetched later: the record has its digest."""
+        place = self._run.path / name
+        sha256 = sha256_of(os.fsencode(place.readlink())) if is_link else sha256_of_file(place)
+        if record is not None and record.links.get(name, sha256) != sha256:
+            self.wrong(name, "was changed: the symlink leads elsewhere")
+        elif record is None or sha256 not in record.outputs:
+            self.wrong(name, "was added after the run was sealed")
 
     def _compare(self, listed: Mapping[str, str]) -> None:
         left_out, directory = self._left_out(), str(self._run.path)

@@ -137,6 +137,25 @@ def test_files_that_are_gone_cut_short_or_added_are_named(mlrun: Mlrun, sealed: 
     assert found(sealed) == [f"runs/{sealed.name}/added.txt"]
 
 
+def test_symlinks_are_checked_by_what_they_say(mlrun: Mlrun, project: Project):
+    project.write("MLproject", "entry_points: {main: {command: 'cd $(dirname $MLRUN_METRICS); mkdir artifacts; "
+                  "echo 1 > artifacts/m1; ln -s m1 artifacts/latest'}}\n")  # fmt: skip
+    mlrun("run", project.path, "--env-manager", "local").ok()
+    run = mlrun.directory()
+    assert found(run) == []
+    for name, goal in (("artifacts/latest", "/etc/passwd"), ("artifacts/added", "m1x"), ("stdout.log", "stderr.log")):
+        kept = run / "kept"
+        if os.path.lexists(run / name):
+            (run / name).rename(kept)
+        (run / name).symlink_to(goal)
+        wrong = found(run)
+        assert f"runs/{run.name}/{name}" in wrong, name
+        (run / name).unlink()
+        if os.path.lexists(kept):
+            kept.rename(run / name)
+    assert found(run) == []
+
+
 def test_what_may_come_later_is_no_finding(mlrun: Mlrun, sealed: Path):
     mlrun("note", "latest", "said later").ok()
     (sealed / "slurm.log").write_text("the launcher's last words")

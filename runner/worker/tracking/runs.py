@@ -15,6 +15,7 @@ from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 from runner.worker.tracking.described import Line
 from runner.worker.tracking.refusal import Refused, absent
+from runner.worker.tracking.series import Point
 from runner.worker.tracking.track import VERSION, Beginning, Model, Track
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -74,6 +75,10 @@ class Runs:
             if model is not None and not model.deleted:
                 return track, model
         raise absent(f"Logged model with id={model_id}")
+
+    def measured(self, model_id: str) -> list[tuple[str, Point]]:
+        """Return what was measured of a logged model, with the id of the run that did."""
+        return [(track.id, point) for track in self for point in track.series.of_model(model_id)]
 
     def _next_id(self) -> str:
         """Return an id that comes after all others: sub-runs of two runs are compared in the order of their making."""

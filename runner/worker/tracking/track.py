@@ -188,13 +188,13 @@ class Model(Described):
         super().update(line)
         self.params.update(line.get("params", {}))
 
-    def to_json(self, track: Track) -> dict[str, Json]:
-        """Return the model as MLflow's `LoggedModel`."""
+    def to_json(self, measured: Iterable[tuple[str, Point]]) -> dict[str, Json]:
+        """Return the model as MLflow's `LoggedModel`, with what was measured of it, and in which run."""
         return {
             "info": {**self.info, "tags": pairs(self.tags)},
             "data": {
                 "params": pairs(self.params),
-                "metrics": [{**point.to_json(), "run_id": track.id} for point in track.series.of_model(self.id)],
+                "metrics": [{**point.to_json(), "run_id": run_id} for run_id, point in measured],
             },
         }
 

@@ -246,6 +246,28 @@ def test_a_point_that_is_sent_again_for_a_model_is_one_point_of_the_run(served):
     assert [(each["key"], each["value"]) for each in tied] == [("loss", 9.0)]
 
 
+def test_models_are_measured_by_any_run_and_found_by_what_on(served):
+    one, other = (served.post("logged-models", name=name)["model"]["info"]["model_id"] for name in ("one", "other"))
+    kid = served.post("runs/create", run_name="kid")["run"]["info"]["run_id"]
+    for run, model, value, dataset in (
+        (served.id, one, 0.1, "train"), (kid, one, 0.9, "test"), (kid, other, 0.2, "test"),
+    ):  # fmt: skip
+        point = {"key": "rmse", "value": value, "model_id": model, "dataset_name": dataset, "dataset_digest": "1"}
+        served.post("runs/log-metric", run_id=run, **point)
+    found = served.get(f"logged-models/{one}")["model"]["data"]["metrics"]
+    assert [(each["value"], each["run_id"]) for each in found] == [(0.1, served.id), (0.9, kid)]
+
+    def search(**asked):
+        return [each["info"]["name"] for each in served.post("logged-models/search", **asked)["models"]]
+
+    assert search(filter="metrics.rmse < 0.5") == ["other", "one"]
+    assert search(filter="metrics.rmse < 0.5", datasets=[{"dataset_name": "test"}]) == ["other"]
+    assert search(filter="metrics.rmse < 0.5", datasets=[{"dataset_name": "test", "dataset_digest": "2"}]) == []
+    order = {"field_name": "metrics.rmse", "ascending": False}
+    assert search(order_by=[order]) == ["other", "one"]
+    assert search(order_by=[{**order, "dataset_name": "test"}]) == ["one", "other"]
+
+
 def test_datasets_and_models_that_were_read(served):
     dataset = {"name": "d", "digest": "1", "source_type": "local", "source": "{}"}
     for _ in range(2):

@@ -42,4 +42,5 @@ def _question(host: Host) -> Question:
         index="" if found.get("MLRUN_NO_INDEX") else redacted(index),
         ships_packages=host.ship_packages,
         machine=kind_of_machine(),
+        python=host.python,
     )

@@ -31,6 +31,7 @@ class Question:
     index: str = ""  # URL of a package index, without a password; "": none is configured
     ships_packages: bool = False
     machine: str = ""  # the near end's kind
+    python: str = ""  # the one that is to carry the worker
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,12 @@ def check(site: Site, asked: Question) -> "tuple[Item, ...]":
 def _machine(asked: Question) -> Iterator[Item]:
     facts = host_facts()
     yield Item("machine", f"{facts.hostname}, {facts.os}, {facts.machine}")
-    yield Item("python", f"{sys.version.split()[0]} at {sys.executable}")
+    found = f"{sys.version.split()[0]} at {sys.executable}"
+    if asked.python and shutil.which(asked.python) is None:
+        cure = "name one that is there: `mlrun host add --force ... --python PATH`"
+        yield Item("python", f"{found}, because there is no {asked.python}", cure, is_problem=True)
+    else:
+        yield Item("python", found)
     memory = "" if facts.memory is None else f", {facts.memory / 2**30:.0f} GiB"
     yield Item("processors", f"{facts.cpus} x {facts.cpu_model or 'unknown'}{memory}")
     yield Item("gpus", ", ".join(gpu.model for gpu in facts.gpus) or "none")

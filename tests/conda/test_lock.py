@@ -86,6 +86,7 @@ def test_a_stale_lock_stops_a_run(mlrun: Mlrun, project: Project):
     said = mlrun("run", project.path)
     assert said.code == 125
     assert f"{NAME} is stale" in said.err
+    assert mlrun("list", "--json").ok().json["runs"] == []  # told before there is a run
     assert f"{NAME} is stale" in mlrun("check", project.path).out
     mlrun("lock", project.path).ok()
     mlrun("run", project.path).ok()

@@ -264,6 +264,7 @@ def test_a_run_goes_to_a_cluster_behind_ssh_and_back(mlrun: Mlrun, project: Proj
     project.write("data.txt", "from here\n")
     project.write(".gitignore", "data.txt\n")
     project.commit()
+    assert ", and answers" in mlrun("host", "check", "queue").out
     mlrun("run", path, "--env-manager", "local", "--isolated", "--run-name", "here").ok()
     said = mlrun("rerun", "here", "--on", "queue", "--check", "--run-name", "there").ok()
     assert "identical" in said.err

@@ -253,6 +253,8 @@ def test_hosts_are_kept_and_looked_at(mlrun: Mlrun, isolated, monkeypatch):
     }
     mlrun("host", "rm", "mine").ok()
     assert mlrun("run", ".", "--on", "mine").code == 2
+    mlrun("host", "add", "cluster", "lab", "--launcher", "slurm").ok()
+    assert "! slurm" in mlrun("host", "check", "cluster").out
     mlrun("host", "add", "elsewhere", "lab", "--python", "/opt/none/python3").ok()
     assert "because there is no /opt/none/python3" in mlrun("host", "check", "elsewhere").out
     assert mlrun("host", "check", "lab-locked").code == 125

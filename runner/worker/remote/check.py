@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 
 from runner.worker.execution.host import host_facts
 from runner.worker.remote.site import Site, kind_of_machine
+from runner.worker.tools import TimedOut, call
 from runner.worker.values import dataclass
 
 _LITTLE = 2 << 30  # bytes: an environment with a deep learning framework needs more
 _SHIPPED = "`ship_packages = true` in hosts.toml, or `mlrun host add --force ... --ship-packages`: they are sent"
 _PATIENCE = 5.0  # seconds for an index to answer
+_SLURM_PATIENCE = 15.0  # for its controller
+_PING = "`scontrol ping` there; say in `setup` what leads to the cluster (`export SLURM_CONF=...`)"
 _ENGINES = ("podman", "docker", "apptainer", "singularity")
 _SLURM = ("sbatch", "squeue", "scancel", "scontrol")
 
@@ -90,14 +93,7 @@ def _programs(asked: Question) -> Iterator[Item]:
     bash = shutil.which("bash")
     cure = "" if bash else "install bash there: commands are run by it"
     yield Item("bash", bash or "none", cure, is_problem=bash is None)
-    missing = [name for name in _SLURM if shutil.which(name) is None]
-    slurm = "none" if missing else f"found at {shutil.which('sbatch')}"
-    if asked.launcher == "slurm" and missing:
-        cure = "say in `setup` what puts it on PATH (`module load slurm`), or use a login node"
-        yield Item("slurm", f"{', '.join(missing)} not on PATH", cure, is_problem=True)
-    else:
-        advice = "" if missing or asked.launcher == "slurm" else "`--launcher slurm` submits runs as jobs"
-        yield Item("slurm", slurm, advice)
+    yield _slurm(asked)
     engines = [name for name in _ENGINES if shutil.which(name)]
     wanted = asked.container_engine
     if wanted and shutil.which(wanted) is None:
@@ -107,6 +103,24 @@ def _programs(asked: Question) -> Iterator[Item]:
         yield Item("containers", ", ".join(engines) or "none")
     git = shutil.which("git")
     yield Item("git", git or "none", "" if git else "only packages from repositories need it")
+
+
+def _slurm(asked: Question) -> Item:
+    missing = [name for name in _SLURM if shutil.which(name) is None]
+    if asked.launcher != "slurm":
+        found = "none" if missing else f"found at {shutil.which('sbatch')}"
+        return Item("slurm", found, "" if missing else "`--launcher slurm` submits runs as jobs")
+    if missing:
+        cure = "say in `setup` what puts it on PATH (`module load slurm`), or use a login node"
+        return Item("slurm", f"{', '.join(missing)} not on PATH", cure, is_problem=True)
+    try:
+        said = call(["scontrol", "ping"], timeout=_SLURM_PATIENCE)
+    except TimedOut:
+        return Item("slurm", f"no word from it in {_SLURM_PATIENCE:.0f} s", _PING, is_problem=True)
+    if " is UP" in said.text:
+        return Item("slurm", f"found at {shutil.which('sbatch')}, and answers")
+    lines = (said.complaint or said.text).splitlines() or ["no word"]
+    return Item("slurm", f"it does not answer: {lines[-1].strip()}", _PING, is_problem=True)
 
 
 def _index(asked: Question) -> Iterator[Item]:

@@ -174,14 +174,14 @@ def test_on_a_terminal_too_the_line_that_says_why_it_is_built_again_stays(mlrun:
     assert said.startswith("note: the environment is built again: tool was edited (tool/__init__.py)\r\n")
 
 
-@pytest.mark.parametrize("damage", [b"\xff\xfe\0", b'{"version": 1}', b""], ids=["bytes", "json", "empty"])
-def test_a_damaged_cache_costs_time_and_nothing_else(mlrun: Mlrun, tool: Project, home: Path, damage: bytes):
+def test_a_damaged_cache_costs_time_and_nothing_else(mlrun: Mlrun, tool: Project, home: Path):
     mlrun("run", tool.path).ok()
-    for path in (home / "cache").rglob("*"):
-        if path.is_file() and len(path.relative_to(home / "cache").parts) <= 3 and path.suffix != ".pyz":
-            path.write_bytes(damage)
-    mlrun("env", "list").ok()
-    mlrun("env", "why", tool.path).ok()
+    files = [path for path in (home / "cache").rglob("*") if path.is_file() and path.suffix != ".pyz"]
+    own = [path for path in files if len(path.relative_to(home / "cache").parts) <= 3]
+    for number, path in enumerate(sorted(own)):
+        path.write_bytes((b"\xff\xfe\0", b'{"version": 1}', b"")[number % 3])
+    for words in (("env", "list"), ("env", "why", tool.path)):
+        mlrun(*words).ok()
     assert mlrun("env", "verify").code in (0, 1)
     assert mlrun("run", tool.path).ok().out == "1.0\n"
     mlrun("env", "verify").ok()

@@ -17,6 +17,7 @@ import pytest
 from runner.errors import UsageError
 from runner.store import tables
 from runner.store.index import Filter, Index, Row, Summary
+from runner.store.index_file import IndexFile
 from runner.store.store import Store, new_id
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Parameter
@@ -42,9 +43,9 @@ def put(store: Store, **changes) -> str:
     summary = a_summary(**changes)
     (store.root / "runs" / summary.id).mkdir()
     store.index.put(Row(summary, tuple(changes.get("outputs", ()))))
-    with store.index._connected() as database:
+    with store.index._file._connected() as database:
         database.execute("DELETE FROM meta")
-        database.execute("INSERT INTO meta VALUES ('mtime', ?)", (store.index._mtime(),))
+        database.execute("INSERT INTO meta VALUES ('mtime', ?)", (store.index._file._mtime(),))
     return summary.id
 
 
@@ -225,19 +226,19 @@ DAMAGES = [
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_index_is_made_anew(store, damage):
     runs = [a_run(store, name=f"n{number}").id for number in range(6)]
-    damage(store.index._path)
+    damage(store.index._file._path)
     assert listed(Store.open()) == runs[::-1]
     assert store.find("n3").id == runs[3]
-    assert store.index._memory is None
+    assert store.index._file._memory is None
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_run_is_made_and_removed_over_a_damaged_index(store, damage):
     first = a_run(store)
-    damage(store.index._path)
+    damage(store.index._file._path)
     second = a_run(store)
     assert listed(store) == [second.id, first.id]
-    damage(store.index._path)
+    damage(store.index._file._path)
     store.remove(first)
     assert listed(store) == [second.id]
 
@@ -256,30 +257,30 @@ os._exit(0)
 @pytest.mark.parametrize("lose", [Path.unlink, garbage])
 def test_a_journal_of_a_lost_index_is_not_played_into_the_new_one(store, lose, monkeypatch):
     built = []
-    build = Index._build_aside
-    monkeypatch.setattr(Index, "_build_aside", lambda self: (built.append(self), build(self)))
+    build = IndexFile._build_aside
+    monkeypatch.setattr(IndexFile, "_build_aside", lambda self: (built.append(self), build(self)))
     runs = [a_run(store, name=f"n{number}").id for number in range(6)]
-    subprocess.run([sys.executable, "-c", HALF_A_TRANSACTION, store.index._path], check=True)
-    assert store.index._path.with_name("index.sqlite-journal").stat().st_size > 0
-    lose(store.index._path)
+    subprocess.run([sys.executable, "-c", HALF_A_TRANSACTION, store.index._file._path], check=True)
+    assert store.index._file._path.with_name("index.sqlite-journal").stat().st_size > 0
+    lose(store.index._file._path)
     for _ in range(2):
         again = Store.open()
         assert listed(again) == runs[::-1]
-        assert again.index._memory is None
+        assert again.index._file._memory is None
     assert len(built) == 1 + 1, "once for the first run, once for the loss"
 
 
 def test_a_process_that_was_killed_while_it_wrote_spoils_nothing(store):
     runs = [a_run(store, name=f"n{number}").id for number in range(6)]
-    subprocess.run([sys.executable, "-c", HALF_A_TRANSACTION, store.index._path], check=True)
+    subprocess.run([sys.executable, "-c", HALF_A_TRANSACTION, store.index._file._path], check=True)
     assert listed(Store.open()) == runs[::-1]
     assert store.find("n3").id == runs[3]
 
 
 def test_an_index_that_is_a_directory_is_done_without(store):
     run = a_run(store)
-    store.index._path.unlink()
-    store.index._path.mkdir()
+    store.index._file._path.unlink()
+    store.index._file._path.mkdir()
     other = a_run(store)
     assert listed(store) == [other.id, run.id]
 
@@ -308,7 +309,7 @@ def test_a_directory_that_came_just_before_a_run_was_made_is_noticed(store, tmp_
 def test_a_run_made_while_the_directory_was_listed_stays(store, monkeypatch):
     run, other = a_run(store), a_run(store)
     (store.root / "runs" / "changed").mkdir()
-    monkeypatch.setattr(Index, "_present", lambda self: {other.id})
+    monkeypatch.setattr(IndexFile, "_present", lambda self: {other.id})
     assert listed(store) == [other.id, run.id]
 
 
@@ -316,7 +317,7 @@ def test_what_is_read_from_a_directory_does_not_replace_what_another_process_ent
     run = a_run(store)
     older = store.index.get(run.id)
     store.index.put(Row(replace(older, status="succeeded", sealed=True), (("a" * 64, "out"),)))
-    with store.index._connected() as database, tables.transaction(database):
+    with store.index._file._connected() as database, tables.transaction(database):
         tables.add(database, Row(older))
     assert store.index.get(run.id).status == "succeeded"
     assert len(store.index.producers("a" * 64)) == 1
@@ -342,7 +343,7 @@ def test_a_directory_that_is_still_being_copied_is_listed_as_damaged_until_it_is
 def test_a_record_that_cannot_be_read_does_not_hide_the_others(store, content):
     good, bad = a_run(store), a_run(store)
     bad.record.write_bytes(content)
-    store.index._path.unlink()
+    store.index._file._path.unlink()
     assert {summary.id: summary.status for summary in store.index.query()} == {good.id: "planned", bad.id: "damaged"}
 
 
@@ -366,8 +367,8 @@ def test_an_index_that_knows_all_runs_reads_no_directory(store, monkeypatch):
     for _ in range(3):
         end(a_run(store))
     listed(store)
-    monkeypatch.setattr(Index, "_present", lambda self: pytest.fail("the runs were listed"))
-    monkeypatch.setattr("runner.store.index.read", lambda run: pytest.fail("a run was read"))
+    monkeypatch.setattr(IndexFile, "_present", lambda self: pytest.fail("the runs were listed"))
+    monkeypatch.setattr("runner.store.index_file.read", lambda run: pytest.fail("a run was read"))
     assert len(listed(store)) == 3
     run = a_run(store)
     assert run.id in listed(store)
@@ -376,9 +377,9 @@ def test_an_index_that_knows_all_runs_reads_no_directory(store, monkeypatch):
 
 
 def test_a_busy_index_keeps_no_run_from_being_made(store, monkeypatch):
-    monkeypatch.setattr("runner.store.index._PATIENCE", 0.1)
+    monkeypatch.setattr("runner.store.index_file._PATIENCE", 0.1)
     first = a_run(store)
-    blocker = sqlite3.connect(store.index._path, isolation_level=None)
+    blocker = sqlite3.connect(store.index._file._path, isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")
     second = a_run(store)
     assert listed(store) == [second.id, first.id]
@@ -439,10 +440,10 @@ def test_a_store_that_is_read_only_is_read(monkeypatch):
 
 def test_rebuilding_says_how_many_and_speaks_only_of_many(store, monkeypatch):
     said = []
-    monkeypatch.setattr("runner.store.index._MANY", 4)
+    monkeypatch.setattr("runner.store.index_file._MANY", 4)
     for _ in range(5):
         a_run(store, spec=a_spec(store, parameters=(Parameter("a", "string", "x"),)))
-    assert Index(store.index._path, store.root / "runs", said.append).rebuild() == 5
+    assert Index(store.index._file._path, store.root / "runs", said.append).rebuild() == 5
     assert said == ["reading 5 runs into the index"]
 
 

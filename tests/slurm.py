@@ -152,10 +152,13 @@ class Cluster:
 
     def end(self) -> None:
         for path in self.base.glob("*d.pid"):
-            try:
+            with contextlib.suppress(OSError, ValueError):
                 os.kill(int(path.read_text()), signal.SIGKILL)
-            except (OSError, ValueError):
-                continue
+        for place in Path("/proc").glob("[0-9]*"):  # those who watch over jobs outlive the daemon of their node
+            with contextlib.suppress(OSError):
+                ours = self.conf.as_posix().encode() in (place / "environ").read_bytes()
+                if ours and (place / "cmdline").read_bytes().startswith(b"slurmstepd"):
+                    os.kill(int(place.name), signal.SIGKILL)
         shutil.rmtree(self.base, ignore_errors=True)
 
 

@@ -1,8 +1,9 @@
 """A new environment beside what uv takes for it alone: `python -m benchmarks.environment [ROUNDS] [PACKAGE...]`.
 
 Both resolve with hashes, make a virtual environment and install with `--link-mode copy` from the same warm download
-cache. mlrun's side also seeds pip, reads every installed file, and keeps what the record needs; it starts as a process
-of its own, interpreter and imports included. The last line is a ready environment, taken again in this process.
+cache; what virtualenv keeps of an interpreter is part of mlrun's. mlrun's side also seeds pip, reads every installed
+file, and keeps what the record needs; it starts as a process of its own, interpreter and imports included. The last
+line is a ready environment, taken again in this process.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ def _alone(uv: str, root: Path) -> list[str]:
 
 
 def _ours(root: Path) -> list[str]:
-    script = 'd=$(mktemp -d -p "$1"); PYTHONPATH="$3" "$2" "$1/prepare.py" "$d" "$1/given.json"'
+    script = (
+        'd=$(mktemp -d -p "$1"); mkdir -p "$d/cache" "$1/downloads" && ln -s "$1/downloads" "$d/cache/downloads" '
+        '&& PYTHONPATH="$3" "$2" "$1/prepare.py" "$d" "$1/given.json"'
+    )
     here = str(Path(__file__).resolve().parents[1])
     return ["sh", "-c", script, "sh", str(root), sys.executable, here]
 

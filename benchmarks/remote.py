@@ -1,7 +1,8 @@
 """Runs on another machine, beside plain ssh, scp and rsync: `python -m benchmarks.remote` (as root: a lab machine).
 
 The machine is that of the tests: a real sshd in a network namespace of its own; `lab-slow` is the same with 50 ms of
-delay each way. Arguments choose among `warm`, `lines` and `transfer`; $ROUNDS says how often.
+delay each way. Arguments choose among `warm`, `lines` and `transfer`; $ROUNDS says how often, and $LINK how many
+megabits go through the link in a second: without a bound it is the two machines' processors that are measured.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ for _ in range(25):
 _SIZE = 1 << 30
 _BLOCK = 1 << 18
 ROUNDS = int(os.environ.get("ROUNDS", "7"))
+LINK = int(os.environ.get("LINK", "0"))
 
 
 class _Bench:
@@ -84,6 +86,8 @@ def main() -> None:
         (scratch / "machine").mkdir()
         machine = Machine(scratch / "machine")
         try:
+            if LINK:
+                machine.throttle(LINK)
             bench = _Bench(scratch, machine)
             for word in sys.argv[1:] or _PARTS:
                 _PARTS[word](bench)

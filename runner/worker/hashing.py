@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Optional, Union
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _SMALL = 1 << 14
 _MAX = (1 << 63) - 1
 _SETTLED = 0.1  # seconds: a file changed less than this before it was read may change again within one clock tick

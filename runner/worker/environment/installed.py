@@ -80,8 +80,11 @@ def packages(prefix: Path, lock: Collection[Locked]) -> tuple[Package, ...]:
 
 def contents(prefix: Path, names: Optional[Collection[str]] = None) -> tuple[Content, ...]:
     """Read every file of the distributions, or of those named, and return what is in them."""
+    from concurrent.futures import ThreadPoolExecutor
+
     wanted = [one for one in distributions(prefix) if names is None or normalised(one.name) in names]
-    return tuple(Content(normalised(one.name), tuple(_hashed(one))) for one in wanted)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing lets other threads go on
+        return tuple(pool.map(lambda one: Content(normalised(one.name), tuple(_hashed(one))), wanted))
 
 
 def digest_of(found: Iterable[Content], names: Collection[str]) -> str:
@@ -152,11 +155,12 @@ def _tags(info: Path) -> Iterator[str]:
 
 
 def _hashed(one: Distribution) -> Iterator[File]:
+    site = os.fspath(one.info.parent)
     for path, claim in _rows(one.info):
         if _is_content(path):
             algorithm, _, text = claim.partition("=")
             listed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex() if algorithm == "sha256" else None
-            yield File(path, _hash_of(one, path), listed)
+            yield File(path, _hash_of(os.path.join(site, path)), listed)
 
 
 def _rows(info: Path) -> list[tuple[str, str]]:
@@ -174,8 +178,8 @@ def _is_content(path: str) -> bool:
     return not (path.endswith(".pyc") or (parts[0] == ".." and "bin" in parts[1:-1]))
 
 
-def _hash_of(one: Distribution, path: str) -> str:
+def _hash_of(path: str) -> str:
     try:
-        return sha256_of_file(one.info.parent / path)
+        return sha256_of_file(path)
     except OSError:
         return _MISSING

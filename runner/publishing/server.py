@@ -15,6 +15,7 @@ from http.client import HTTPException
 from typing import IO, Any
 
 from runner.errors import PublishError, UsageError
+from runner.sources.uri import strip_userinfo
 from runner.worker.values import dataclass
 
 _PATIENCE = 30.0  # seconds for one answer
@@ -51,11 +52,11 @@ def address(uri: str) -> Address:
         parts = urllib.parse.urlsplit(uri.strip())
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        message = f"the tracking URI {_without_userinfo(uri)!r} cannot be read: {error}"
+        message = f"the tracking URI {strip_userinfo(uri)!r} cannot be read: {error}"
         raise UsageError(message, hint="write http://HOST:PORT or https://HOST") from None
     if parts.scheme not in ("http", "https") or not host:
-        message = f"the tracking URI {_without_userinfo(uri)!r} is not that of a server"
-        hint = f"`mlflow server --backend-store-uri {_without_userinfo(uri)}` makes one of a file or database"
+        message = f"the tracking URI {strip_userinfo(uri)!r} is not that of a server"
+        hint = f"`mlflow server --backend-store-uri {strip_userinfo(uri)}` makes one of a file or database"
         raise UsageError(message, hint=f"write http://HOST:PORT or https://HOST; {hint}")
     host = f"[{host}]" if ":" in host else host
     place = host if port is None else f"{host}:{port}"
@@ -69,12 +70,6 @@ _remembered: dict[str, Address] = {}
 def remember(where: Address) -> None:
     """Keep the credentials that stood in a URI for as long as this process lives."""
     _remembered[where.uri] = where
-
-
-def _without_userinfo(uri: str) -> str:
-    scheme, mark, rest = uri.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}" if mark else uri
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):

@@ -16,7 +16,7 @@ _FORMS = "a directory, a git URL (https, ssh, file, user@host:path) or a .zip, e
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SCP_LIKE = re.compile(r"(?:[^/:@\s]+@)?[^/:@\s]+:(?!:)")
 _REMOTE_HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.-]*::")
-_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
+_USERINFO = re.compile(r"(?<=://)[^/]*@")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def parse(uri: str, caller: Path) -> Location:
 
 def strip_userinfo(url: str) -> str:
     """Return a URL without user and password. An scp-like `git@host:path` keeps its login: it can hold no secret."""
-    return _USERINFO.sub(r"\1", url)
+    return _USERINFO.sub("", url)
 
 
 def _exists(base: str, caller: Path) -> bool:

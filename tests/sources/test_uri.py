@@ -120,6 +120,8 @@ def test_refused(here: Path, uri: str, message: str) -> None:
         ("https://ada:secret@example.org/x", "https://example.org/x"),
         ("https://token@example.org:8443/x@y", "https://example.org:8443/x@y"),
         ("https://a:p@ss@example.org/x", "https://example.org/x"),
+        ("https://a:p?s#w@example.org/x", "https://example.org/x"),
+        ("://a:p@example.org/x", "://example.org/x"),
         ("ssh://git@example.org/x", "ssh://example.org/x"),
         ("https://example.org/@scope/x", "https://example.org/@scope/x"),
         ("git@example.org:x", "git@example.org:x"),

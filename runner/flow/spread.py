@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from runner.errors import MlrunError
-from runner.worker.execution.host import processors
+from runner.worker.processors import processors
 
 T = TypeVar("T")
 S = TypeVar("S")

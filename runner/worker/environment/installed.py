@@ -14,6 +14,7 @@ from typing import NamedTuple, Optional
 from runner.worker.environment.pylock import Locked, built_from, normalised
 from runner.worker.facts import Package
 from runner.worker.hashing import digest_of_directory, sha256_of_file
+from runner.worker.processors import processors
 from runner.worker.values import dataclass
 
 # Files that depend on the tool or on the path, not on what was installed.
@@ -83,7 +84,7 @@ def contents(prefix: Path, names: Optional[Collection[str]] = None) -> tuple[Con
     from concurrent.futures import ThreadPoolExecutor
 
     wanted = [one for one in distributions(prefix) if names is None or normalised(one.name) in names]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing lets other threads go on
+    with ThreadPoolExecutor(processors() or 1) as pool:  # hashing lets other threads go on
         return tuple(pool.map(lambda one: Content(normalised(one.name), tuple(_hashed(one))), wanted))
 
 

@@ -7,6 +7,7 @@ import sys
 from typing import Optional
 
 from runner.worker.facts import Gap, Gpu, HostFacts
+from runner.worker.processors import processors
 
 _HEAD = 16384  # bytes of /proc/cpuinfo: the first processor; the others are like it, and there may be hundreds
 _NVIDIA = "/proc/driver/nvidia"
@@ -60,13 +61,6 @@ def _memory() -> Optional[int]:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return None
-
-
-def processors() -> int:
-    """Return how many processors this process may use; 0 where that is not known."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 0
 
 
 def _libc() -> str:

@@ -13,6 +13,7 @@ from typing import Any, Callable
 from urllib.parse import unquote, urlsplit
 
 from runner.worker.environment.conda.refusals import RefusalError
+from runner.worker.processors import processors
 
 _CHUNK = 1 << 20
 _AT_ONCE = 8  # downloads
@@ -41,7 +42,7 @@ async def hash_what_has_no_hash(packages: "list[Json]", cache: Path, say: Say) -
 async def fetched(packages: "list[Json]", cache: Path, say: Say) -> "list[Path]":
     """Return the archive of each package: of the cache where its hash is right, else fetched, and hashed."""
     places = [_place(one, cache) for one in packages]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(processors() or 1) as pool:
         digests = list(pool.map(_digest_of, places))
     missing = [(one, path) for one, path, found in zip(packages, places, digests) if found != one["sha256"]]
     remote = sum(not one["url"].startswith("file:") for one, _ in missing)

@@ -2,13 +2,12 @@
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.answering import Answering, listening
 from tests.podman import Podman
 
 
@@ -54,36 +53,14 @@ def serving(root: Path) -> Iterator[Registry]:
     registry = Registry(root)
     root.mkdir()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def handle(self) -> None:
             if self.connection.recv(1, socket.MSG_PEEK) != b"\x16":  # else it is TLS, which an engine tries first
                 super().handle()
 
-        def do_GET(self) -> None:
-            self.wfile.write(self.begin())
-
-        def do_HEAD(self) -> None:
-            self.begin()
-
-        def begin(self) -> bytes:
+        def reply(self) -> tuple[int, str, bytes]:
             registry.asked.append(self.path)
-            status, kind, body = registry.answer(self.path)
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            return body
+            return registry.answer(self.path)
 
-        def log_message(self, *words: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    registry.address = f"127.0.0.1:{server.server_port}"
-    try:
+    with listening(Handler) as registry.address:
         yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

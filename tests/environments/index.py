@@ -3,12 +3,12 @@
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.answering import Answering, listening
 
 
 @dataclass
@@ -58,32 +58,12 @@ def serving(wheels: Path) -> Iterator[Index]:
     """Serve a directory of wheels for as long as the context lasts."""
     index = Index(wheels)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.wfile.write(self.begin())
+    class Handler(Answering):
+        def reply(self) -> tuple[int, str, bytes]:
+            if index.login and self.headers["Authorization"] != f"Basic {_in_base64(index.login)}":
+                return 401, "text/plain", b""
+            return (200, *index.answer(self.path.partition("?")[0]))
 
-        def do_HEAD(self) -> None:
-            self.begin()
-
-        def begin(self) -> bytes:
-            allowed = not index.login or self.headers["Authorization"] == f"Basic {_in_base64(index.login)}"
-            kind, body = index.answer(self.path.partition("?")[0]) if allowed else ("text/plain", b"")
-            self.send_response(200 if allowed else 401)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            return body
-
-        def log_message(self, *words: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    index.url = f"http://127.0.0.1:{server.server_port}/simple"
-    try:
+    with listening(Handler) as address:
+        index.url = f"http://{address}/simple"
         yield index
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -132,19 +132,19 @@ def rm(session: Session, keys: tuple[str, ...]) -> None:
 def prune(session: Session, older_than: str | None, keep_size: str | None, dry_run: bool) -> None:
     """Remove half-built and unusable environments, those unused for long, and the longest unused beyond a size.
 
-    Archives of conda packages and whatever else environments are made from count, and go, as they do. What a run uses,
-    and what was used in the last hour, stays.
+    Archives of packages, clones of git repositories and whatever else environments and runs are made from count, and
+    go, as environments do. What a run uses, and what was used in the last hour, stays.
 
     \b
     Examples:
       mlrun env prune --older-than 30d
       mlrun env prune --keep-size 20G --dry-run
     """
-    from runner.worker.environment import upkeep
+    from runner.flow.environments import prune as prune_cache
 
     age = None if older_than is None else length(older_than)
     keep = None if keep_size is None else size(keep_size)
-    done = upkeep.prune(session.store.cache, unused_for=age, keep=keep, dry_run=dry_run)
+    done = prune_cache(session.store, unused_for=age, keep=keep, dry_run=dry_run)
     stock = sum(one.size for one in done.provisions)
     freed = stock + sum(one.size for one in done.removed)
     if session.json:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from runner import planning
 from runner.environments.plan import plan
-from runner.errors import StoreError
+from runner.errors import MlrunError, StoreError
 from runner.flow.ask import Say
 from runner.flow.prepare import find_uv
 from runner.project.load import find_entry_point, load
 from runner.store.store import Store
-from runner.worker.environment import nearness
+from runner.worker.environment import nearness, upkeep
 from runner.worker.environment.explain import Explanation, explain
 from runner.worker.environment.nearness import Nearest
 from runner.worker.environment.shelf import look as look_at
 from runner.worker.environment.site import Site
 from runner.worker.environment.slot import Marker, Slot, Use
-from runner.worker.environment.upkeep import Shelved, remove, shelved
+from runner.worker.environment.upkeep import Pruned, Shelved, remove, shelved
 from runner.worker.facts import InstalledEnvironment, Placement
 from runner.worker.look import look
 from runner.worker.results import Outcome
@@ -61,6 +63,20 @@ def discard(one: Shelved, store: Store) -> None:
     who = ", ".join(f"{use.project} {use.run[-8:]}" for use in running(one, store))
     message = f"the environment {one.key[:8]} is in use{f' by {who}' if who else ''}"
     raise StoreError(message, hint="wait for the run, or `mlrun cancel` it; then remove the environment")
+
+
+def prune(store: Store, *, unused_for: float | None, keep: int | None, dry_run: bool) -> Pruned:
+    """Remove what the cache holds and no run needs, as `upkeep.prune` has it; what runs that go on read is left."""
+    return upkeep.prune(store.cache, unused_for=unused_for, keep=keep, dry_run=dry_run, read=_read_by_runs(store))
+
+
+def _read_by_runs(store: Store) -> Iterator[str]:
+    """Yield where the inputs of the runs that go on lie on this machine."""
+    for run in store.runs():
+        if not run.has(Outcome):
+            with suppress(MlrunError):
+                placement = run.find(Placement)
+                yield from () if placement is None else placement.inputs.values()
 
 
 def explain_project(

@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.errors import MlrunError, ProjectError
 from runner.flow.outputs import outputs_of, write
 from runner.store.store import Store
+from runner.worker.files import note_use
 from runner.worker.hashing import digest_of_directory, sha256_of
 from runner.worker.results import FileFact
 from runner.worker.rundir import RunDirectory
@@ -36,6 +37,7 @@ def locate(store: Store, downloads: Path, name: str, uri: str) -> str:
     home = downloads / sha256_of(f"{leaf}\n{digest}".encode("utf-8", "surrogateescape"))[:16]
     if not home.exists():
         _write(store, run, found, (place, leaf), home)
+    note_use(home)
     return str(home.absolute() / leaf)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from runner.errors import ProjectError
 from runner.sources.uri import strip_userinfo
+from runner.worker.files import note_use
 from runner.worker.hashing import digest_of_directory, sha256_of, sha256_of_file
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure",
@@ -37,6 +38,7 @@ def download(name: str, url: str, downloads: Path) -> str:
             except OSError:
                 if not home.exists():  # else another run was first, with the same bytes
                     raise
+        note_use(home)
         return str(home.absolute() / target.name)
     except OSError as error:
         message = f"{name}: {public} cannot be fetched: {_reason(error)}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.records.members import members_of
 from runner.records.places import lines_of
 from runner.worker.execution.inputs import digest_of
+from runner.worker.files import note_use
 from runner.worker.hashing import sha256_of
 from runner.worker.objects import Objects
 from runner.worker.results import FileFact
@@ -72,6 +73,7 @@ def _tree(sha256: str, files: Mapping[str, str], modes: Mapping[str, int], objec
     wanted = os.fsencode("".join(sorted(f"{digest}  {path}\n" for path, digest in files.items())))
     if place.is_dir():
         if sha256_of(lines_of(place)[1]) == sha256_of(wanted):
+            note_use(place)
             return place
         place = root / f"{sha256}.{secrets.token_hex(4)}"
     aside = root / f".{secrets.token_hex(8)}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.sources import credentials, trees
 from runner.sources.git import ask, inside, last_words, talk
 from runner.worker.facts import Gap
+from runner.worker.files import note_use
 from runner.worker.objects import clone_or_copy
 from runner.worker.values import dataclass
 
@@ -77,9 +78,12 @@ def _place(tree: Path, names: Sequence[str], origin: Origin) -> list[str]:
 
 
 def _replace(path: Path, oid: str, origin: Origin) -> bool:
-    for place in (_storage(origin.cache) / "lfs", _common(origin.git_dir) / "lfs"):
-        stored = place / "objects" / oid[:2] / oid[2:4] / oid
+    cached = _storage(origin.cache)
+    for place in (cached, _common(origin.git_dir)):
+        stored = place / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
         if stored.is_file() and _sha256(stored) == oid:
+            if place == cached:
+                note_use(stored)
             mode = path.stat().st_mode & 0o777
             path.unlink()
             clone_or_copy(stored, path)

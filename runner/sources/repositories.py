@@ -13,6 +13,7 @@ from runner.errors import SourceError
 from runner.sources import credentials, trees
 from runner.sources.git import inside, last_words, talk
 from runner.sources.uri import strip_userinfo
+from runner.worker.files import note_use
 from runner.worker.tools import Finished
 from runner.worker.values import dataclass
 
@@ -52,6 +53,7 @@ class Repository:
             if revision is not None:
                 with trees.locked(self._lock, shared=True):
                     if self._has(revision.commit):  # another process may have found the clone damaged meanwhile
+                        note_use(self.path)
                         yield revision
                         return
             with trees.locked(self._lock):

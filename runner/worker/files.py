@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -45,6 +46,12 @@ def replace(path: Path, data: bytes, mode: int = 0o600) -> None:
     temporary = _write_aside(path, data, mode)
     os.replace(temporary, path)
     _sync_directory(path.parent)
+
+
+def note_use(path: Path) -> None:
+    """Have a file or directory of the cache count as used now, for those who prune it; as far as it can be written."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
 
 
 def read_json(path: Path) -> Json:

@@ -54,6 +54,26 @@ def test_the_life_of_an_environment(mlrun: Mlrun, tool: Project, home: Path):
     assert list((home / "cache" / "envs").iterdir()) == []
 
 
+def test_what_a_run_reads_is_not_pruned_while_it_goes_on(mlrun: Mlrun, project: Project, home: Path):
+    project.write(
+        "MLproject",
+        "entry_points:\n  make: {command: 'echo 7 > seven', outputs: [seven]}\n"
+        "  main: {parameters: {data: path}, command: 'cat {data}; sleep 60'}\n",
+    )
+    first = mlrun("run", project.path, "-e", "make", "--env-manager", "local", "--detach").ok().out.strip()
+    mlrun("wait", first).ok()
+    words = ("run", project.path, "--env-manager", "local", "-P", f"data=runs:/{first}/seven")
+    second = mlrun(*words, "--detach").ok().out.strip()
+    until(lambda: mlrun("logs", second).out == "7\n")
+    [data] = (home / "cache" / "downloads").iterdir()
+    for each in (data, *data.rglob("*")):
+        os.utime(each, (0, 0))
+    assert mlrun("env", "prune", "--older-than", "1d", "--json").ok().json["provisions"] == 0
+    mlrun("cancel", second).ok()
+    assert mlrun("env", "prune", "--older-than", "1d", "--json").ok().json["provisions"] == 1
+    assert not data.exists()
+
+
 def test_verify_finds_the_edit_that_a_run_would_find(mlrun: Mlrun, tool: Project, home: Path):
     mlrun("run", tool.path).ok()
     assert mlrun("env", "verify").ok().err.splitlines()[-1] == "1 looked at, none damaged"

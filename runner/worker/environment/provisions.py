@@ -1,73 +1,117 @@
-"""What environments are made from, and the cache keeps so that it is fetched once: what it costs, and how it goes."""
+"""What environments and runs are made from, and the cache keeps so that it is fetched once: its cost, and its end."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from runner.worker.environment.slot import entries, size_of
+from runner.worker.environment.mutex import alone, is_free
+from runner.worker.environment.slot import entries
 from runner.worker.values import dataclass
 
-_PLACES = (  # of the cache; what lies in each is of use by itself
-    "downloads/conda/archives",
-    "downloads/conda/repodata",
-    "downloads/wheels",
-    "images",
-    "engines",
+_KEPT = (  # places of the cache, and how what is of use by itself is called there; what begins with a dot is half done
+    ("downloads/conda/archives", "*"),
+    ("downloads/conda/repodata", "*"),
+    ("downloads/virtualenv", "*"),
+    ("downloads/wheels", "*"),
+    ("downloads", "[0-9a-f]" * 16),  # remote values of parameters, and artifacts of earlier runs
+    ("inputs", "*"),  # brought out of the store for re-runs
+    ("repositories", "*"),  # clones
+    ("lfs.git/lfs/objects", "??/??/*"),
+    ("images", "*"),
+    ("engines", "*"),
+    ("workers", "*"),
+    ("crashes", "*"),
 )
-_HALF = "downloads/conda"  # files here are downloads that broke off
+_HALF = (  # what is left there when the work on it broke off
+    ("downloads", ".*"),
+    ("downloads/conda", ".*"),
+    ("downloads/wheels", ".*"),
+    ("inputs", ".*"),
+    ("lfs.git/lfs/incomplete", "*"),
+    ("repositories", "*.new"),
+    ("trees", "*"),
+    ("workers", ".*"),
+)
+_BROKE_OFF = "a download was interrupted"
 
 
 @dataclass(frozen=True)
 class Provision:
-    """An archive, the index of a channel, an image of apptainer, a tool, or what an engine said of itself."""
+    """An archive, an index, an image, a tool, a clone, what a parameter named, or what an engine said of itself."""
 
     path: Path
     used: float  # seconds since the epoch
     size: int  # bytes on the disk
     fault: Optional[str] = None  # why nothing will use it any more
 
+    @property
+    def held(self) -> bool:
+        """Whether somebody holds the lock beside it."""
+        return not is_free(_lock_of(self.path))
+
 
 def provisions(cache: Path) -> tuple[Provision, ...]:
-    """Return what the cache keeps of them; locks of directories are not among them, nor what runs are made from."""
-    found = (_provision(path) for place in _PLACES for path in entries(cache / place) if path.suffix != ".lock")
-    half = (_provision(path, "a download was interrupted") for path in entries(cache / _HALF) if path.name[:1] == ".")
+    """Return what the cache keeps of them; locks are not among them, of directories or of packages."""
+    found = dict.fromkeys(_named(cache, _HALF), _BROKE_OFF)
+    kept = (path for path in _named(cache, _KEPT) if path.name[:1] != "." and path not in found)
     tools = (_provision(path, "mlrun uses another version of it") for path in _former_tools(cache))
-    return tuple(one for one in (*found, *half, *tools) if one is not None)
+    half = (_provision(path, fault) for path, fault in found.items())
+    return tuple(one for one in (*map(_provision, kept), *half, *tools) if one is not None)
 
 
-def discard(one: Provision) -> bool:
-    """Remove a provision; False where that cannot be done."""
-    with contextlib.suppress(OSError):
+def discard(one: Provision, grace: float) -> bool:
+    """Remove a provision; False where it cannot be, or is in use again: held, or used for less than ``grace`` seconds.
+
+    What is fetched into it meanwhile waits for the lock, where it has one.
+    """
+    lock = _lock_of(one.path)
+    with contextlib.suppress(OSError), alone(lock) if lock.exists() else contextlib.nullcontext(True) as free:
+        now = _provision(one.path)
+        if not free or now is None or now.used > max(one.used, time.time() - grace):
+            return False
         shutil.rmtree(one.path) if one.path.is_dir() else one.path.unlink(missing_ok=True)
         return True
     return False
 
 
+def _named(cache: Path, places: "tuple[tuple[str, str], ...]") -> "list[Path]":
+    return [path for place, name in places for path in sorted((cache / place).glob(name)) if path.suffix != ".lock"]
+
+
 def _provision(path: Path, fault: Optional[str] = None) -> Optional[Provision]:
     """Return what a file or a directory is worth; its last use is the last time that it, or a file of it, was read."""
     try:
-        status = path.lstat()
+        used, size, whole = _measured(path)
     except OSError:
         return None
+    return Provision(path, used, size, fault if fault or whole else _BROKE_OFF)
+
+
+def _measured(path: Path) -> "tuple[float, int, bool]":
+    """Return when a tree was last used, its bytes on the disk, and whether a file is in it that is not half done."""
+    status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        return Provision(path, max(status.st_mtime, status.st_atime), status.st_blocks * 512, fault)
-    inside = list(_read_in(path))
-    half = None if inside else "a download was interrupted"
-    return Provision(path, max(status.st_mtime, *inside, 0.0), size_of(path), fault or half)
+        return max(status.st_mtime, status.st_atime), status.st_blocks * 512, True
+    used, size, whole = status.st_mtime, 0, False
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                status = os.lstat(os.path.join(folder, name))
+                size += status.st_blocks * 512
+                if name[:1] != ".":
+                    used, whole = max(used, status.st_mtime, status.st_atime), True
+    return used, size, whole
 
 
-def _read_in(directory: Path) -> Iterator[float]:
-    """Yield when each file of a directory was last read or written; those that broke off begin with a dot."""
-    for path in entries(directory):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            if path.name[:1] != ".":
-                yield max(status.st_mtime, status.st_atime) if path.is_file() else status.st_mtime
+def _lock_of(path: Path) -> Path:
+    return path.with_suffix(".lock")
 
 
 def _former_tools(cache: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""What the environments of the cache cost and who uses them; and how they go, with what they are made from, when asked.
+"""What the environments of the cache cost and who uses them; and how they go, with what else was fetched, when asked.
 
 Those in use stay.
 """
@@ -6,6 +6,7 @@ Those in use stay.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -92,15 +93,22 @@ def remove(cache: Path, key: str, *, unused_for: float = 0.0) -> bool:
 
 
 def prune(
-    cache: Path, *, unused_for: Optional[float] = None, keep: Optional[int] = None, dry_run: bool = False
+    cache: Path,
+    *,
+    unused_for: Optional[float] = None,
+    keep: Optional[int] = None,
+    read: Iterable[str] = (),
+    dry_run: bool = False,
 ) -> Pruned:
     """Remove what can no longer be used, what no run used for some seconds, and the longest unused beyond a size.
 
-    ``keep`` is in bytes. What a run holds, and what was used in the last hour, is left alone. What environments are
-    made from counts as they do.
+    ``keep`` is in bytes. What a run holds, and what was used in the last hour, is left alone; so is what lies at, or
+    above, one of the paths ``read``: runs that go on read those. What environments and runs are made from counts as
+    environments do.
     """
     found, stock = shelved(cache, sizes=True), provisions(cache)
-    condemned = [one for one in _condemned((*found, *stock), unused_for, keep) if _may_go(one)]
+    needed = {each for path in (Path(os.path.normpath(one)) for one in read) for each in (path, *path.parents)}
+    condemned = [one for one in _condemned((*found, *stock), unused_for, keep) if _may_go(one, needed)]
     gone = {id(one) for one in condemned if dry_run or _remove(cache, one)}
     for slot in [] if dry_run else slots(cache):
         tidy(slot)
@@ -126,15 +134,17 @@ def _condemned(
     return condemned
 
 
-def _may_go(one: "Union[Shelved, Provision]") -> bool:
+def _may_go(one: "Union[Shelved, Provision]", needed: "set[Path]") -> bool:
     if isinstance(one, Shelved) and (one.held or one.environment is None):
         return not one.held
-    return time.time() - one.used >= _GRACE
+    if time.time() - one.used < _GRACE:
+        return False
+    return isinstance(one, Shelved) or not (one.path in needed or one.held)
 
 
 def _remove(cache: Path, one: "Union[Shelved, Provision]") -> bool:
     if isinstance(one, Provision):
-        return discard(one)
+        return discard(one, _GRACE)
     return remove(cache, one.key, unused_for=0.0 if one.environment is None else _GRACE)
 
 

@@ -1,5 +1,6 @@
 """What the cache's environments cost, who used them, and which go."""
 
+import fcntl
 import os
 import shutil
 import time
@@ -7,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.worker.environment import soundness
+from runner.worker.environment.provisions import provisions
 from runner.worker.environment.shelf import hold
 from runner.worker.environment.slot import Marker, Slot, Use, note, uses
 from runner.worker.environment.upkeep import prune, shelved, verify
@@ -57,7 +59,8 @@ def test_pruning_to_a_size_removes_the_longest_unused_first(host: Host) -> None:
     make_wheel(host.wheels, "green")
     keys = [aged(host.prepare(name), age) for name, age in (("blue", 30), ("red", 20), ("green", 10))]
     sizes = {one.key: one.size for one in shelved(host.cache, sizes=True)}
-    done = prune(host.cache, keep=sizes[keys[2]] + sizes[keys[1]])
+    stock = sum(one.size for one in provisions(host.cache))
+    done = prune(host.cache, keep=sizes[keys[2]] + sizes[keys[1]] + stock)
     assert [one.key for one in done.removed] == [keys[0]]
     assert [one.key for one in prune(host.cache, keep=0).kept] == []
 
@@ -174,3 +177,41 @@ def test_what_was_fetched_just_now_stays(tmp_path: Path) -> None:
     archive.touch()
     assert prune(tmp_path, unused_for=0, keep=0).provisions == ()
     assert archive.exists()
+
+
+def test_what_runs_are_made_from_goes_as_environments_do(tmp_path: Path) -> None:
+    old = time.time() - 100 * _HOURS
+
+    def put(path: str) -> Path:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x" * 10_000)
+        for each in (file, *file.parents[: len(Path(path).parts) - 1]):
+            os.utime(each, (old, old))
+        return file
+
+    clone, held = put("repositories/aa/objects/pack/p").parents[2], put("repositories/bb/HEAD").parent
+    lock = put("repositories/bb.lock")
+    large, seed = put("lfs.git/lfs/objects/aa/bb/aabb"), put("downloads/virtualenv/wheel/3.11/image/pip/x").parents[3]
+    data, needed = put(f"downloads/{'a' * 16}/data.csv").parent, put(f"downloads/{'b' * 16}/data/part/1.csv")
+    brought, read = put("inputs/cc.tree/data/1.csv").parents[1], put("inputs/dd.tree/data/1.csv")
+    worker = put("workers/e.pyz")
+    halves = {
+        put("repositories/cc.new/HEAD").parent,
+        put("downloads/.fetching-x/data").parent,
+        put("trees/ff/x").parent,
+    }
+    others = [put("repositories/aa.lock"), put("downloads/mine.csv"), put("lfs.git/config"), put("locks/a.json")]
+    with lock.open() as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)  # a tree is made of it
+        named = [str(needed.parents[1]), str(read)]
+        assert {one.path for one in prune(tmp_path, dry_run=True).provisions} == halves
+        going = {clone, large, seed, data, brought, worker, *halves}
+        assert {
+            one.path for one in prune(tmp_path, unused_for=50 * _HOURS, read=named, dry_run=True).provisions
+        } == going
+        done = prune(tmp_path, unused_for=50 * _HOURS, read=named)
+    assert {one.path for one in done.provisions} == going
+    assert not any(path.exists() for path in going)
+    assert all(path.exists() for path in (held, needed, read, *others))
+    assert {one.path for one in prune(tmp_path, unused_for=0, read=named[:1]).provisions} == {read.parents[1], held}

@@ -7,14 +7,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from runner.errors import EnvironmentBuildError, FormatError
+from runner.environments import uv_lock
 from runner.worker.environment.interpreters import Interpreters
 from runner.worker.environment.project_lock import all_of, bound, expect_fresh
-from runner.worker.environment.toml import Table, loads
 from runner.worker.hashing import sha256_of
 from runner.worker.spec import EnvironmentSpec
 
-_UV_LOCK = "uv.lock"
 _PYLOCK = "pylock.toml"
 
 
@@ -32,10 +30,9 @@ def refuse_unusable(project: Path, wanted: EnvironmentSpec, cache: Path, *, here
         locks = () if upgrade else all_of(project)
         interpreter = Interpreters(cache, os.environ).identify(Path(sys.executable)) if locks and here else None
         own = bound(locks, wanted, interpreter)
-        if own is not None:
-            _look_over(own.data, own.name, cache)
-        elif wanted.source in (_UV_LOCK, _PYLOCK):
-            _look_over((project / wanted.source).read_bytes(), wanted.source, cache)
+        texts = _foreign(project, wanted) if own is None else (own.data,)
+        if texts:
+            _look_over(wanted.source if own is None else own.name, texts, cache)
 
 
 def inspect(project: Path, wanted: EnvironmentSpec) -> None:
@@ -47,44 +44,34 @@ def inspect(project: Path, wanted: EnvironmentSpec) -> None:
     elif wanted.kind == "virtualenv":
         expect_fresh(project, wanted)
         for one in all_of(project):
-            read(one.data, one.name)
-        if wanted.source in (_UV_LOCK, _PYLOCK):
-            read((project / wanted.source).read_bytes(), wanted.source)
+            _read(one.name, (one.data,))
+        texts = _foreign(project, wanted)
+        if texts:
+            _read(wanted.source, texts)
 
 
-def _look_over(data: bytes, name: str, cache: Path) -> None:
+def _foreign(project: Path, wanted: EnvironmentSpec) -> tuple[bytes, ...]:
+    """Return the lock of another tool that a project has, and what is beside it to compare it with."""
+    names = {uv_lock.NAME: (uv_lock.NAME, "pyproject.toml"), _PYLOCK: (_PYLOCK,)}.get(wanted.source, ())
+    return tuple((project / name).read_bytes() for name in names)
+
+
+def _look_over(name: str, texts: tuple[bytes, ...], cache: Path) -> None:
     """Read a lock, unless it has been read before: it can be long."""
-    seen = cache / "locks" / f"{sha256_of(data)}.read"
+    seen = cache / "locks" / f"{sha256_of(b'|'.join(texts))}.read"
     if seen.exists():
         return
-    read(data, name)
+    _read(name, texts)
     with suppress(OSError):
         seen.parent.mkdir(parents=True, exist_ok=True)
         seen.touch()
 
 
-def read(data: bytes, name: str) -> None:
+def _read(name: str, texts: tuple[bytes, ...]) -> None:
     """Read a lock; EnvironmentBuildError says what is wrong with it, and where."""
-    if name != _UV_LOCK:
-        from runner.worker.environment import pylock  # a warm run reads none
-
-        pylock.read(data, name)
+    if name == uv_lock.NAME:
+        uv_lock.expect_usable(*texts)
         return
-    hint = "`uv lock` makes it anew"
-    try:
-        table = loads(data, name)
-    except FormatError as error:
-        raise EnvironmentBuildError(error.message, hint=hint) from None
-    problem = _problem(table)
-    if problem:
-        raise EnvironmentBuildError(f"{name}: this is no lock of uv: {problem}", hint=hint)
+    from runner.worker.environment import pylock  # a warm run reads none
 
-
-def _problem(table: Table) -> str:
-    packages = table.get("package", [])
-    if not isinstance(table.get("version"), int):
-        return "its `version` is no number"
-    if not isinstance(packages, list):
-        return "`package` is no list"
-    nameless = [number for number, one in enumerate(packages, 1) if not isinstance(one, dict) or "name" not in one]
-    return f"`package` number {nameless[0]} has no name" if nameless else ""
+    pylock.read(texts[0], name)

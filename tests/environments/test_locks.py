@@ -2,12 +2,14 @@
 
 import json
 import platform
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uv
 
 from runner.environments.choice import Choice
 from runner.environments.locks import inspect, refuse_unusable
@@ -15,6 +17,7 @@ from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment.project_lock import specification
 from runner.worker.spec import EnvironmentSpec
+from tests.environments.wheels import make_wheel
 
 _HASH = "ab" * 32
 _WHEEL = f'{{url = "https://a/six-1.0-py3-none-any.whl", hashes = {{sha256 = "{_HASH}"}}}}'
@@ -101,6 +104,110 @@ def test_a_uv_lock_that_is_none(project: Path, tmp_path: Path, look: Look, text:
     (project / "pyproject.toml").write_text("[project]\nname = 'a'\nversion = '1'\n")
     (project / "uv.lock").write_text(text)
     assert refused(look, project, tmp_path / "cache").message.startswith(message)
+
+
+_PYPROJECT = """
+[project]
+name = "Demo_x"
+version = "0.1"
+requires-python = ">=3.9"
+dependencies = ["blue>=1,<3 ; python_version > '3.6'", "Red [all] == 1.*"]
+optional-dependencies = {plot = ["green ~= 1.0"]}
+
+[dependency-groups]
+lint = ["pink>=1"]
+dev = ["grey", {include-group = "lint"}]
+
+[tool.uv]
+no-index = true
+find-links = ["../wheels"]
+"""
+
+
+@pytest.fixture
+def locked(project: Path, tmp_path: Path) -> Path:
+    """A project that uv has locked."""
+    for name in ("blue", "red", "green", "pink", "grey", "black"):
+        make_wheel(tmp_path / "wheels", name)
+    (project / "pyproject.toml").write_text(_PYPROJECT)
+    assert uv_says(project) == ""
+    return project
+
+
+def uv_says(project: Path, *words: str) -> str:
+    argv = [uv.find_uv_bin(), "lock", "-q", "--offline", *words]
+    done = subprocess.run(argv, cwd=project, capture_output=True, text=True, timeout=60, check=False)
+    return done.stderr if done.returncode else ""
+
+
+@LOOKS
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('["blue', '["black", "blue', "pyproject.toml asks for black, and the lock does not know of it"),
+        ('"green ~= 1.0"', "", "it was made for green, which pyproject.toml no longer asks for"),
+        ("blue>=1", "blue>=1.0.1", "pyproject.toml asks for blue<3,>=1.0.1, and it was made for blue<3,>=1"),
+        ('version = "0.1"', 'version = "0.2"', "it is of demo-x 0.1, and pyproject.toml says 0.2"),
+        ("Demo_x", "other", "it is of demo-x, and the project is other"),
+        ("pink>=1", "pink", "pyproject.toml asks for pink in the group lint, and it was made for pink>=1"),
+    ],
+)
+def test_a_uv_lock_that_is_stale(locked: Path, tmp_path: Path, look: Look, old: str, new: str, message: str) -> None:
+    look(locked, wanted_by(locked), tmp_path)
+    assert old in _PYPROJECT
+    (locked / "pyproject.toml").write_text(_PYPROJECT.replace(old, new))
+    error = refused(look, locked, tmp_path)
+    assert error.message == f"uv.lock is stale: {message}"
+    assert error.hint == "`uv lock` brings it up to date"
+    assert uv_says(locked, "--check")
+
+
+@LOOKS
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Demo_x", "demo-X"),
+        ('"0.1"', '"0.1.0"'),
+        ("blue>=1,<3 ;", "BLUE <3.0, >= 1.0;"),
+        ('"Red [all] == 1.*"', '"red[all]==1.*", "red[all]==1.*"'),
+        (">=3.9", ">= 3.9"),
+        ("[tool.uv]", "[tool.ruff]\nline-length = 99\n[tool.uv]"),
+    ],
+)
+def test_a_uv_lock_that_is_not_stale(locked: Path, tmp_path: Path, look: Look, old: str, new: str) -> None:
+    assert old in _PYPROJECT
+    (locked / "pyproject.toml").write_text(_PYPROJECT.replace(old, new))
+    look(locked, wanted_by(locked), tmp_path)
+    assert uv_says(locked, "--check") == ""
+
+
+@LOOKS
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ('dependencies = ["lib"]', '[tool.uv.sources]\nlib = {path = "lib"}\n'),
+        ('dependencies = ["blue @ file://WHEELS/blue-1.0-py3-none-any.whl"]', ""),
+        ("dependencies = [\"blue; python_version < '3.12'\", \"blue>=1; python_version >= '3.12'\"]", ""),
+    ],
+)
+def test_a_uv_lock_with_more_than_ranges(project: Path, tmp_path: Path, look: Look, text: str, more: str) -> None:
+    make_wheel(tmp_path / "wheels", "blue")
+    (project / "lib").mkdir()
+    (project / "lib" / "pyproject.toml").write_text("[project]\nname = 'lib'\nversion = '1'\n")
+    head = "[project]\nname = 'p'\nversion = '1'\nrequires-python = '>=3.9'\n"
+    where = f"{more}[tool.uv]\nno-index = true\nfind-links = ['WHEELS']\n"
+    (project / "pyproject.toml").write_text(f"{head}{text}\n{where}".replace("WHEELS", str(tmp_path / "wheels")))
+    assert uv_says(project) == ""
+    look(project, wanted_by(project), tmp_path)
+
+
+@LOOKS
+@pytest.mark.parametrize("text", ["dynamic = ['dependencies']", "dependencies = ['?']"])
+def test_what_only_uv_can_know_is_left_to_it(project: Path, tmp_path: Path, look: Look, text: str) -> None:
+    (project / "pyproject.toml").write_text(f"[project]\nname = 'p'\n{text}\n")
+    known = "[package.metadata]\nrequires-dist = [{name = 'blue'}]\n"
+    (project / "uv.lock").write_text(f"version = 1\n[[package]]\nname = 'p'\nsource = {{virtual = '.'}}\n{known}")
+    look(project, wanted_by(project), tmp_path)
 
 
 @LOOKS

@@ -22,6 +22,7 @@ _LINKS = ("-f", "--find-links")
 _FILES = ("-r", "--requirement", "-c", "--constraint")
 _EDITABLE = ("-e", "--editable")
 _DECIDING = ("pyproject.toml", "setup.py", "setup.cfg")  # what a project's own dependencies are written in
+_DIGEST = re.compile(r"\s--hash(?:\s*=\s*|\s+)(\w+):|://[^\s#]+#(?:\S*&)?(md5|sha\d+)=[0-9a-fA-F]")
 _ARCHIVE = re.compile(r"\.(whl|zip|tar\.gz|tar\.bz2|tgz)$")
 
 
@@ -64,6 +65,7 @@ def spec_file(project: Path, path: Path) -> SpecFile:
 def _follow(gathered: Gathered, project: Path, folder: Path, line: Line, environ: Mapping[str, str]) -> str:
     """Take in one line and return it without comment and credentials; paths in it are relative to ``folder``."""
     bare = _without_credentials(gathered, _without_comment(line.text), environ)
+    _expect_sha256(bare, line)
     option, value = _option(bare)
     if option in _FILES:
         _pull_in(gathered, project, folder / value, line, environ)
@@ -78,6 +80,14 @@ def _follow(gathered: Gathered, project: Path, folder: Path, line: Line, environ
         _point_at(gathered, project, folder, value, line)
         _expect_requirement(bare, line)
     return bare
+
+
+def _expect_sha256(bare: str, line: Line) -> None:
+    """Refuse a line that pins its archive by other digests alone: neither uv nor a lock would hold to them."""
+    names = [(first or second).lower() for first, second in _DIGEST.findall(bare)]
+    if names and "sha256" not in names:
+        message = f"{line.place}: {bare!r:.80} pins its archive by {names[0]}, and locks hold to sha256"
+        raise ProjectError(message, hint="give its sha256: `pip hash FILE` prints it, the index has it in its links")
 
 
 def _expect_requirement(bare: str, line: Line) -> None:

@@ -350,6 +350,24 @@ def test_options_of_pip_mean_to_uv_what_they_mean_to_pip(tmp_path: Path) -> None
     assert installer["UV_INDEX_STRATEGY"] == "unsafe-best-match"
 
 
+@pytest.mark.parametrize(
+    ("line", "algorithm"),
+    [
+        ("numpy==1 --hash=sha512:abcd", "sha512"),
+        ("numpy==1 --hash md5:abcd --hash=sha1:00", "md5"),
+        ("https://a/numpy-1.whl#egg=numpy&md5=abcd", "md5"),
+        ("numpy @ https://a/numpy-1.whl#sha512=abcd", "sha512"),
+    ],
+)
+def test_a_digest_that_no_lock_holds_to_is_refused(tmp_path: Path, line: str, algorithm: str) -> None:
+    write(tmp_path, requirements__txt=f"six\n{line}\n")
+    with pytest.raises(ProjectError, match=rf"^requirements.txt, line 2: .* pins its archive by {algorithm}, and"):
+        planned(tmp_path)
+    for more in (" --hash=sha256:ab", "&sha256=ab") if "#" in line else (" --hash=sha256:ab",):
+        write(tmp_path, requirements__txt=f"{line}{more}\n")
+        planned(tmp_path)
+
+
 def test_a_hash_sign_in_a_url_is_no_comment(tmp_path: Path) -> None:
     write(tmp_path, python_env__yaml="dependencies: ['x @ git+https://h.invalid/x.git#subdirectory=y  # why']\n")
     assert planned(tmp_path).spec.requirements == ("x @ git+https://h.invalid/x.git#subdirectory=y",)

@@ -170,7 +170,9 @@ def common(site: Site) -> dict[str, str]:
     """Return the parts of a question that every kind of environment has."""
     parts = {"source": site.wanted.source, "dependencies": "\n".join(site.wanted.requirements)}
     parts.update({f"file {file.path}": file.sha256[:_SHORT] for file in site.wanted.files})
-    pinned = sorted(f"{name} {each}" for name, hashes in pins_of(site.wanted, site.project).items() for each in hashes)
+    pins = pins_of(site.wanted, site.project)
+    pinned = sorted(f"{name} {each}" for name, hashes in pins.admitted.items() for each in hashes)
+    pinned += ["--require-hashes"] * pins.strict
     if pinned:
         parts["hashes"] = sha256_of("\n".join(pinned).encode())[:_SHORT]
     parts.update({name: redacted(site.installer[name]) for name in _SPOKEN if name in site.installer})

@@ -15,7 +15,8 @@ from runner.worker.codec import decode
 from runner.worker.files import replace as rewrite
 
 VERSION = 1
-_HEADER = re.compile(r"^\s*\[", re.MULTILINE)
+_REMARK = re.compile(r"\s*(?:#.*)?\s*")
+_HEADER = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _FIRST = """\
 # The machines that `mlrun run --on NAME` knows; `mlrun host add` writes here, and so may you.
 version = 1
@@ -60,8 +61,11 @@ def add(host: Host, *, instead: bool = False) -> None:
     if host.name in read() and not instead:
         message = f"there is a host {host.name!r} already"
         raise UsageError(message, hint=f"`mlrun host rm {host.name}` first, or pass --force")
-    text = _without(_text(), host.name).rstrip("\n")
-    _write(f"{text}\n\n{_table(host)}")
+    text = f"{_without(_text(), host.name).rstrip()}\n\n{_table(host)}"
+    if _tables(text) is None:
+        message = f"{path()} cannot take another table: `hosts` is written in one piece there"
+        raise FormatError(message, hint=f"write each host as a table of its own, as [hosts.{_key(host.name)}]")
+    _write(text)
 
 
 def remove(name: str) -> None:
@@ -72,6 +76,9 @@ def remove(name: str) -> None:
 
 def from_fields(name: str, fields: dict[str, Any], where: str) -> Host:
     """Return a host of the fields that a table or a JSON object holds; FormatError names the one that is wrong."""
+    if "name" in fields:
+        message = f"{where} has an unknown key 'name'"
+        raise FormatError(message, hint=f"it is {name!r} already")
     return decode(Host, {"name": name, **fields}, where)
 
 
@@ -108,14 +115,41 @@ def _key(name: str) -> str:
 
 
 def _without(text: str, name: str) -> str:
-    """Cut a host's table out of the file's text; all else stays as the user wrote it."""
+    """Cut a host's table out of the file's text; all else stays as the user wrote it.
+
+    What looks like a header may stand in a text of several lines: the cut is right that leaves the other tables as
+    they were. FormatError where none does.
+    """
+    others = _tables(text)
+    if others is None or others.pop(name, None) is None:
+        return text
     keys = "|".join(re.escape(form) for form in (_key(name), json.dumps(name), f"'{name}'"))
     header = re.compile(rf"^[ \t]*\[[ \t]*hosts[ \t]*\.[ \t]*(?:{keys})[ \t]*\][^\n]*\n?", re.MULTILINE)
-    match = header.search(text)
-    if match is None:
-        return text
-    after = _HEADER.search(text, match.end())
-    return text[: match.start()] + (text[after.start() :] if after else "")
+    for match in header.finditer(text):
+        for end in (*(after.start() for after in _HEADER.finditer(text, match.end())), len(text)):
+            rest = text[: match.start()] + _comments(text[match.end() : end]) + text[end:]
+            if _tables(rest) == others:
+                return rest
+    message = f"{path()}: the host {name!r} does not stand in a table of its own"
+    raise FormatError(message, hint=f"strike it out by hand, or write it as [hosts.{_key(name)}]")
+
+
+def _comments(body: str) -> str:
+    """Return the comments at the end of a table's lines: they may be of the next one."""
+    lines = body.splitlines(keepends=True)
+    last = next((number for number in range(len(lines), 0, -1) if not _REMARK.fullmatch(lines[number - 1])), 0)
+    kept = "".join(lines[last:])
+    return kept.lstrip("\r\n") if kept.strip() else ""
+
+
+def _tables(text: str) -> dict[str, Any] | None:
+    """Return the tables of hosts in a text; None where it is no TOML."""
+    from runner.worker.environment.toml import loads
+
+    try:
+        return dict(loads(text.encode()).get("hosts", {}))
+    except FormatError:
+        return None
 
 
 def _text() -> str:

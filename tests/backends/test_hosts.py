@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from jsonschema import Draft202012Validator
 
-from runner.backends import hosts
+from runner.backends import hosts, registry
 from runner.backends.choice import Choice, choose, host_of, named
 from runner.backends.host import Host
 from runner.errors import FormatError, UsageError
@@ -38,6 +38,41 @@ def test_what_the_user_wrote_stays():
     assert hosts.read()["mine"].address == "a@b"
 
 
+@pytest.mark.parametrize(
+    ("before", "table", "after"),
+    [
+        ("", 'address = "x"\nsetup = """\n[ -f x ] && module load cuda\n"""\n', "[hosts.b]\naddress = 'y'\n"),
+        ('[hosts.b]\naddress = "y"\nsetup = """\n[hosts.lab]\n"""\n', 'address = "x"\n', ""),
+        ("", 'address = "x"\n', "# the big one\n[hosts.b]\naddress = 'y'\n"),
+    ],
+)
+def test_a_table_is_struck_out_whole_and_nothing_else(before, table, after):
+    hosts.path().parent.mkdir(parents=True)
+    hosts.path().write_text(f"version = 1\n{before}[hosts.lab]\n{table}\n{after}")
+    hosts.remove("lab")
+    assert list(hosts.read()) == ["b"]
+    assert hosts.path().read_text() == f"version = 1\n{before}{after}"
+
+
+@pytest.mark.parametrize("text", ["hosts = {lab = {address = 'x'}}\n", "[hosts]\nlab.address = 'x'\n"])
+def test_what_is_written_otherwise_is_not_said_to_be_struck_out(text):
+    hosts.path().parent.mkdir(parents=True)
+    hosts.path().write_text(f"version = 1\n{text}")
+    for change in (lambda: hosts.remove("lab"), lambda: hosts.add(LAB, instead=True)):
+        with pytest.raises(FormatError, match="'lab' does not stand in a table of its own"):
+            change()
+    assert hosts.read()["lab"].address == "x"
+    assert hosts.path().read_text() == f"version = 1\n{text}"
+
+
+def test_a_table_is_not_added_where_toml_forbids_it():
+    hosts.path().parent.mkdir(parents=True)
+    hosts.path().write_text("version = 1\nhosts = {mine = {address = 'x'}}\n")
+    with pytest.raises(FormatError, match="in one piece"):
+        hosts.add(LAB)
+    assert list(hosts.read()) == ["mine"]
+
+
 def test_a_name_is_taken_once():
     hosts.add(LAB)
     with pytest.raises(UsageError, match="already"):
@@ -51,6 +86,7 @@ def test_a_name_is_taken_once():
         ("hosts = 3\nversion = 1", "hosts"),
         ("version = 1\n[hosts.lab]\nadress = 'x'", "adress"),
         ("version = 1\n[hosts.lab]\nport = 'x'", "port"),
+        ("version = 1\n[hosts.lab]\nname = 'other'", "name"),
         ("version = 1\n[hosts.lab]\naddress = '-oProxyCommand=evil'", "no address"),
         ("version = ", "hosts.toml"),
     ],
@@ -123,6 +159,24 @@ def test_a_configuration_describes_a_host():
     for config in ({"host": 3}, {"host": "nowhere"}, {"adress": "x"}, {"port": "x"}):
         with pytest.raises(UsageError):
             host_of(config, "ssh")
+
+
+@pytest.mark.parametrize(
+    ("backend", "config", "word"),
+    [
+        ("local", {"host": "lab"}, "ada@lab.example.org"),
+        ("slurm", {"host": "lab"}, "ada@lab.example.org"),
+        ("slurm", {"options": 5}, "options should be list"),
+        ("slurm", {"options": "exclusive"}, "options should be list"),
+        ("slurm", {"options": [5]}, "options"),
+        ("ssh", {"address": "lab", "options": "exclusive"}, "options should be list"),
+        ("ssh", {"address": 5}, "address should be str"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(backend, config, word):
+    hosts.add(LAB)
+    with pytest.raises(UsageError, match=word):
+        registry.get(backend, config)
 
 
 def test_what_was_last_seen_of_a_run_has_a_schema():

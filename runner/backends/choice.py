@@ -79,6 +79,15 @@ def host_of(config: Mapping[str, Any], backend: str) -> Host | None:
         raise UsageError(error.message, hint="the keys are those of hosts.toml, see docs/hosts.md") from None
 
 
+def host_here(config: Mapping[str, Any], backend: str) -> Host | None:
+    """As ``host_of``, for a backend that works on this machine; UsageError where the host is another."""
+    host = host_of(config, backend)
+    if host is not None and not host.is_here:
+        message = f"the backend {backend} works on this machine, and the host is {host.address}"
+        raise UsageError(message, hint="name the host with --on, without -b")
+    return host
+
+
 def _fields_of(host: Host) -> dict[str, Any]:
     from runner.worker.codec import encode
 

@@ -49,9 +49,9 @@ class LocalBackend:
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Take the `host` named, which is this machine; MLflow's own keys mean nothing here, and harm nothing."""
-        from runner.backends.choice import host_of
+        from runner.backends.choice import host_here
 
-        self._host = host_of({"host": config["host"]}, "local") if "host" in config else None
+        self._host = host_here({"host": config["host"]}, self.name) if "host" in config else None
         self._engine = config.get("container_engine") or ""
         if not isinstance(self._engine, str):
             message = f"the container engine {self._engine!r} is no name"

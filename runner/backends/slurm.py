@@ -28,18 +28,17 @@ class SlurmBackend(LocalBackend):
 
         UsageError where one is wrong, or where the host is another machine.
         """
-        from runner.backends.choice import host_of
+        from runner.backends.choice import host_here, host_of
         from runner.backends.host import Host
 
         known = {field.name for field in fields(Host)} | {"host"}
         mine = {key: value for key, value in config.items() if key in known}
         others = [_option(key, value) for key, value in config.items() if key not in known and value is not False]
         base = host_of({"host": mine["host"]}, self.name) if "host" in mine else None
-        options = [*(() if base is None else base.options), *mine.get("options", ()), *others]
-        self._host = host_of({**mine, "launcher": "slurm", "options": options}, self.name)
-        if self._host is not None and not self._host.is_here:
-            message = f"the backend slurm submits from this machine, and the host is {self._host.address}"
-            raise UsageError(message, hint="name the host with --on, without -b")
+        options = mine.get("options", [])
+        if isinstance(options, list):  # what is none is refused with the other fields
+            options = [*(() if base is None else base.options), *options, *others]
+        self._host = host_here({**mine, "launcher": "slurm", "options": options}, self.name)
 
     def ready(self) -> None:
         """Raise BackendError where there is no Slurm here: then there is no run either."""

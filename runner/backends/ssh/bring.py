@@ -14,7 +14,7 @@ from runner.worker.codec import decode, encode
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.objects import Objects
 from runner.worker.remote.inbox import Inbox, Place
-from runner.worker.remote.results import Item, Results
+from runner.worker.remote.results import NOT_OURS, Item, Results
 from runner.worker.results import Files
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _OUTCOME = "outcome.json"  # with it the run has ended here, too
 _LAST = (_OUTCOME, "placement.json", "claim.json")  # without an outcome these would say that it was lost here
+_WHO = "see who has access to that machine"
 _HEAVY = ("artifacts/", "children/")
 
 
@@ -87,11 +88,18 @@ class Bring:
         return item.sha256, Place(str(self._place(item.path)))
 
     def _place(self, path: str) -> Path:
-        """Return where a file of the run directory lies here; what another machine says does not lead outside."""
+        """Return where a file of the run directory lies here.
+
+        What another machine says does not lead outside, nor to what we have written ourselves: the plan, the record.
+        """
         place = Path(os.path.normpath(self._run.path / path))
         if self._run.path not in place.parents:
             message = f"the host lists a result that would leave the run directory: {path!r}"
-            raise IntegrityError(message, hint="see who has access to that machine")
+            raise IntegrityError(message, hint=_WHO)
+        top = place.relative_to(self._run.path).parts[0]
+        if top in NOT_OURS:
+            message = f"the host lists a result that is not its own to give: {path!r}"
+            raise IntegrityError(message, hint=_WHO)
         return place
 
     def _cut(self, body: bytes) -> Iterable[tuple[str, bytes]]:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import math
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from runner.worker.remote.blobs import PIECE
 from runner.worker.remote.frames import Frame
 from runner.worker.values import dataclass
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _MANY = 32  # files: above it one sync of everything costs less than one for each
 
 
@@ -36,10 +38,14 @@ class Inbox:
     """
 
     def __init__(self, aside: Path, places: Mapping[str, Sequence[Place]]) -> None:
-        """Name where pieces lie, and where each blob belongs."""
+        """Name where pieces lie, and where each blob belongs; IntegrityError where one is named by no digest."""
+        self._coming: dict[str, _Coming] = {}
+        for sha256 in places:
+            if not _DIGEST.fullmatch(sha256):  # files are named by it before its bytes are known
+                message = f"{sha256[:80]!r} is no digest"
+                raise IntegrityError(message, hint="see who has access to the other machine")
         self._aside = aside
         self._places = places
-        self._coming: dict[str, _Coming] = {}
         self._came: set[str] = set()  # over another connection
         self._unsynced: list[tuple[str, int]] = []
         self.bytes = 0

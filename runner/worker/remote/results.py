@@ -15,7 +15,12 @@ from runner.worker.rundir import RunDirectory
 from runner.worker.values import dataclass
 
 _STAYS = frozenset(("work", "brought", "scratch"))
-_NEVER = frozenset(("request.json", "spec.json", "source.json", "ticket.json", "secrets.json", "record.json"))
+NOT_OURS = frozenset(  # names of what the near end writes itself, and takes from nobody
+    (
+        *("request.json", "spec.json", "source.json", "ticket.json", "seen.json", "imported.json", "secrets.json"),
+        *("record.json", "record.json.sha256", "contents.sha256", "signatures", "notes.jsonl", "published"),
+    )
+)
 _INLINE = 1 << 16  # bytes: smaller files come with the list of them
 _MOST_INLINE = 1 << 20
 
@@ -66,9 +71,9 @@ def _files(run: RunDirectory) -> Iterator[str]:
     for directory, directories, files in os.walk(run.path):
         inner = os.path.relpath(directory, run.path)
         if inner == ".":
-            directories[:] = [name for name in directories if name not in _STAYS]
+            directories[:] = [name for name in directories if name not in _STAYS and name not in NOT_OURS]
         for name in files:
-            if inner == "." and (name in _NEVER or name.startswith(".")):
+            if inner == "." and (name in NOT_OURS or name.startswith(".")):
                 continue
             path = os.path.normpath(os.path.join(inner, name))
             if os.path.isfile(run.path / path) and not os.path.islink(run.path / path):

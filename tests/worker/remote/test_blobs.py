@@ -106,6 +106,13 @@ def test_what_is_not_what_it_says_is_refused(files, tmp_path):
     assert not (tmp_path / "in").exists() or not list((tmp_path / "in").iterdir())
 
 
+def test_what_is_named_by_no_digest_is_written_nowhere(tmp_path):
+    for name in ("/../../../stolen", "part/../../stolen", "a" * 63, "A" * 64, ""):
+        with pytest.raises(IntegrityError, match="no digest"):
+            inbox(tmp_path, [name])
+    assert not list(tmp_path.rglob("stolen"))
+
+
 def test_one_blob_may_belong_to_several_places(files, tmp_path):
     for sha256, path in list(files.items())[-2:]:
         places = (Place(str(tmp_path / "a" / sha256)), Place(str(tmp_path / "b" / sha256), 0o755))

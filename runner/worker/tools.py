@@ -91,7 +91,12 @@ def stream(
 
 
 def launch(
-    argv: Argv, *, env: Mapping[str, str], log: os.PathLike[str], foreground: bool, keep: Sequence[int] = ()
+    argv: Argv,
+    *,
+    env: Mapping[str, str],
+    log: os.PathLike[str],
+    foreground: bool,
+    keep: Sequence[int] = (),
 ) -> int:
     """Start a program in a session of its own, which outlives this process; return its pid. OSError where it cannot.
 
@@ -101,16 +106,25 @@ def launch(
     stdin = None if foreground else subprocess.DEVNULL
     with open(log, "ab") as stream:
         process = subprocess.Popen(
-            argv, env=env, stdin=stdin, stdout=stream, stderr=stream, start_new_session=True, pass_fds=keep
+            argv,
+            env=env,
+            stdin=stdin,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            pass_fds=keep,
         )
     _launched.append(process)
     return process.pid
 
 
 def converse(
-    argv: Argv, complaints: IO[bytes], *, env: Optional[Mapping[str, str]] = None
+    argv: Argv, complaints: IO[bytes], *, env: Optional[Mapping[str, str]] = None, new_session: bool = False
 ) -> "subprocess.Popen[bytes]":
-    """Start a program to speak with over its standard streams; its standard error goes to a file."""
+    """Start a program to speak with over its standard streams; its standard error goes to a file.
+
+    In a session of its own it has no terminal: neither a password nor Ctrl-C reaches it.
+    """
     return subprocess.Popen(
         argv,
         env=env,
@@ -118,7 +132,7 @@ def converse(
         stdout=subprocess.PIPE,
         stderr=complaints,
         bufsize=0,
-        start_new_session=False,
+        start_new_session=new_session,
     )
 
 

@@ -12,14 +12,15 @@ NO_PYTHON = 94  # exit code: no Python that is new enough
 
 # The same for every host, so that no word of the user's meets a shell there. sh, csh and fish read it alike: single
 # quotes, and inside them neither a quote, a backslash, an exclamation mark nor the end of a line. The first line of
-# standard input names a Python to be tried first; the second says how long the program is that follows.
+# standard input names a Python to be tried first; the second says how long the program is that follows. What is too
+# old, or is a shim that leads to no Python, has read nothing of it: the next is tried.
 COMMAND = (
     "exec sh -c 'umask 077; IFS= read -r named; "
     'for python in "$named" python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python; do '
     'command -v "$python" >/dev/null 2>&1 || continue; '
     '"$python" -X utf8 -S -E -c "import sys; sys.version_info < (3, 9) and sys.exit(94); '
     'exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"; '
-    "code=$?; test $code -eq 94 || exit $code; done; exit 94'"
+    "code=$?; case $code in 2|94|126|127) ;; *) exit $code;; esac; done; exit 94'"
 )
 
 # Answers with a mark, because a login shell may have printed things before; then takes the worker in if it is new.

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
-import shlex
-import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +13,11 @@ from typing import IO, TYPE_CHECKING, Any
 from runner import errors
 from runner.backends.host import Host
 from runner.backends.ssh import bootstrap
+from runner.backends.ssh.client import Client
 from runner.backends.ssh.pipes import PatientReader, PatientWriter, widen
-from runner.backends.ssh.refusals import Unreachable, refusal
+from runner.backends.ssh.refusals import Unreachable, cut, might_answer, refusal, talkative
 from runner.errors import BackendError, MlrunError
 from runner.worker.remote.frames import Channel, Cut, Frame
-from runner.worker.tools import call, converse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,8 +26,6 @@ SILENCE = 20.0  # seconds without a sign of life after which a link counts as cu
 CONNECTING = 20.0  # seconds a machine may take to take a connection
 _STARTING = 60.0  # seconds it may take to log in and begin, where nobody is asked for a password
 _GARBAGE = 1 << 20  # bytes that a login shell may print before the worker's mark
-_LONGEST_SOCKET = 90  # bytes of a socket's path, of the 104 that all systems take, less what ssh appends
-_PERSIST = "10m"
 
 
 class Connection:
@@ -49,28 +44,25 @@ class Connection:
         """Start to connect. ``quietly``: nobody is asked for a password. ``connect``: seconds it may take."""
         self.host = host
         self.patience, self._starting = patience or _silence(), patience or _STARTING
-        self._asks = not quietly and _has_terminal()
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the connection
         self._mark = f"mlrun-{secrets.token_hex(8)}"
-        self._socket = socket_of(host)
-        self._worker, self._archive = bootstrap.worker(cache)
-        try:
-            options = _options(host, self._socket, self._asks, connect or min(CONNECTING, self.patience + 1))
-            argv = [*_ssh(), *options, "--", host.address, bootstrap.COMMAND]
-            self._process = converse(argv, self._complaints)
-        except OSError as error:
-            message = f"{_ssh()[0]} cannot be started: {error.strerror}"
-            raise BackendError(message, hint="install OpenSSH's client, or correct MLRUN_SSH") from error
+        self._client = Client(host, connect or min(CONNECTING, self.patience + 1))
+        self._may_log_in = not quietly and self._client.can_log_in
+        worker, self._archive = bootstrap.worker(cache)
+        self._opening = bootstrap.opening(host, worker, self._mark, warm=warm, beat=self.patience / 4)
+        self._is_up = False
+        self._start()
+
+    def _start(self) -> None:
+        self._process = self._client.start(bootstrap.COMMAND, self._complaints)
         widen(self._process)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._reader = PatientReader(self._process.stdout, self.patience)
         self._writer = PatientWriter(self._process.stdin, self.patience)
         self.channel = Channel(self._reader, self._writer)
-        self._is_up = False
-        opening = bootstrap.opening(host, self._worker, self._mark, warm=warm, beat=self.patience / 4)
         with contextlib.suppress(OSError):  # the reason is found as soon as an answer is waited for
-            self._process.stdin.write(opening)
+            self._process.stdin.write(self._opening)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -87,15 +79,18 @@ class Connection:
 
     def ready(self) -> None:
         """Wait until the machine has answered; Unreachable or BackendError says why it does not."""
-        if self._is_up:
-            return
-        self._reader.patience = float("inf") if self._asks else self._starting
-        try:
-            self._find_mark()
-        except Cut:
-            raise self._failure() from None
+        while not self._is_up:
+            self._reader.patience = float("inf") if self._client.asks else self._starting
+            try:
+                self._find_mark()
+            except Cut:
+                failure = self._failure()
+                if not (self._may_log_in and might_answer(self._said())):
+                    raise failure from None
+                self._log_in()
+            else:
+                self._is_up = True
         self._reader.patience = self.patience
-        self._is_up = True
 
     def ask(self, kind: str, body: bytes = b"", **head: Any) -> Frame:
         """Send a request and return its answer; what the worker there refuses is raised here."""
@@ -108,6 +103,8 @@ class Connection:
 
     def sending(self, send: Callable[[Channel], None]) -> None:
         """As ``tell``, for what speaks to the channel itself."""
+        if self._may_log_in:
+            self.ready()  # what is sent to a connection that has to be made anew would be lost
         try:
             send(self.channel)
         except Cut:
@@ -132,6 +129,10 @@ class Connection:
 
     def close(self) -> None:
         """End the connection; the shared one below it stays for a while."""
+        self._close()
+        self._complaints.close()
+
+    def _close(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 assert stream is not None
@@ -139,7 +140,17 @@ class Connection:
         with contextlib.suppress(OSError):
             self._process.terminate()
         self._process.wait()
-        self._complaints.close()
+
+    def _log_in(self) -> None:
+        """Ask who is at the terminal what was not to be known without, and connect again."""
+        self._may_log_in = False
+        self._complaints.truncate(0)
+        code = self._client.log_in(self._complaints)
+        if code:
+            raise refusal(self.host, code, self._said(), "")
+        self._close()
+        self._complaints.truncate(0)
+        self._start()
 
     def _raise_last_words(self) -> None:
         """Raise what the other end said before it stopped to listen, or that it is cut off."""
@@ -149,51 +160,29 @@ class Connection:
             self.hear()
 
     def _find_mark(self) -> None:
-        mark, seen = f"{self._mark}\n".encode(), 0
-        while seen < _GARBAGE:
-            line = self._reader.readline()
-            if line.endswith(mark):
-                return
-            if not line.endswith(b"\n"):
-                raise Cut
-            seen += len(line)
-        raise Cut
+        if self._reader.skip(f"{self._mark}\n".encode(), _GARBAGE):
+            return
+        self._process.kill()
+        raise talkative(self.host)
 
     def _failure(self) -> MlrunError:
         if self._reader.is_silent or self._writer.is_silent:
             self._process.kill()
             self._process.wait()
-            retire(self.host, self._socket)
+            self._client.retire()
             return Unreachable(self.host, "the link is cut: nothing comes from it any more")
         with contextlib.suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
         code = self._process.wait()
+        if self._is_up:
+            return cut(self.host, self._said())
+        return refusal(self.host, code, self._said(), self._reader.last_words)
+
+    def _said(self) -> str:
+        """Return what ssh, and who is behind it, have said on standard error."""
         self._complaints.seek(0)
-        return refusal(self.host, code, self._complaints.read().decode("utf-8", "replace"), was_up=self._is_up)
-
-
-def socket_of(host: Host) -> Path | None:
-    """Return where the shared connection's socket lies; None where no private directory can be had for it."""
-    words = "\0".join((*_ssh(), host.address, str(host.port)))
-    directory = _runtime()
-    if directory is None:
-        return None
-    path = directory / hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return path if len(os.fsencode(path)) < _LONGEST_SOCKET else None
-
-
-def retire(host: Host, socket: Path | None) -> None:
-    """Have no new connection use a shared one that is dead; those that use it are left to find out."""
-    if socket is not None and socket.exists():
-        call([*_ssh(), "-o", f"ControlPath={socket}", "-O", "stop", "--", host.address], timeout=10)
-        with contextlib.suppress(OSError):
-            socket.unlink()
-
-
-def _ssh() -> list[str]:
-    """Return the user's ssh; $MLRUN_SSH may name another program, or options: `ssh -F my_config`."""
-    return shlex.split(os.environ.get("MLRUN_SSH", "")) or ["ssh"]
+        return self._complaints.read().decode("utf-8", "replace")
 
 
 def _silence() -> float:
@@ -201,51 +190,6 @@ def _silence() -> float:
         return max(0.2, float(os.environ.get("MLRUN_SSH_PATIENCE", "")))
     except ValueError:
         return SILENCE
-
-
-def _options(host: Host, socket: Path | None, asks: bool, connect: float) -> list[str]:
-    options = {"RequestTTY": "no", "RemoteCommand": "none", "PermitLocalCommand": "no", "ClearAllForwardings": "yes"}
-    if not asks:
-        options["BatchMode"] = "yes"
-    options["ConnectTimeout"] = str(max(1, int(connect)))
-    if socket is None:
-        options["ControlPath"] = "none"
-    elif socket.exists() or not _shares_already(host):
-        options |= {"ControlMaster": "auto", "ControlPath": str(socket), "ControlPersist": _PERSIST}
-        options |= {"ServerAliveInterval": "10", "ServerAliveCountMax": "3"}
-    words = ["-T", "-x", *(["-p", str(host.port)] if host.port else [])]
-    return [*words, *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
-
-
-def _shares_already(host: Host) -> bool:
-    """Whether the user's own configuration shares connections to the host: then theirs is used."""
-    done = call([*_ssh(), "-G", *(["-p", str(host.port)] if host.port else []), "--", host.address], timeout=20)
-    said = dict(line.partition(" ")[::2] for line in done.text.splitlines())
-    return said.get("controlpath", "none") != "none" and said.get("controlmaster", "false") in ("auto", "true", "yes")
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
-
-
-def _runtime() -> Path | None:
-    """Return a directory that is this user's alone, with a short path."""
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), "/tmp"):  # noqa: S108 - checked below to be ours
-        if not base:
-            continue
-        path = Path(base) / (f"mlrun-{os.getuid()}" if base == "/tmp" else "mlrun")  # noqa: S108
-        try:
-            path.mkdir(mode=0o700, exist_ok=True)
-            status = path.lstat()
-        except OSError:
-            continue
-        if status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077:
-            return path
-    return None
 
 
 def _refused(frame: Frame, host: Host) -> MlrunError:

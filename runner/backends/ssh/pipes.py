@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import subprocess
 
 _AHEAD = 1 << 13  # bytes read where nobody said how many will come
+_KEPT = 1 << 12  # bytes of what is passed over, to be quoted
 _PIPE = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.h
 
@@ -28,6 +29,27 @@ class PatientReader:
         self._poll.register(self._descriptor, select.POLLIN)
         self.patience = patience
         self.is_silent = False
+
+    def skip(self, mark: bytes, most: int) -> bool:
+        """Take all up to a mark, and the mark; False where it does not come within so many bytes, Cut at the end."""
+        seen = 0
+        while (at := self._held.find(mark)) < 0:
+            past = len(self._held) - len(mark) - _KEPT
+            if past > 0:
+                seen += past
+                del self._held[:past]
+            if seen > most:
+                return False
+            if not self._fill():
+                raise Cut
+        del self._held[: at + len(mark)]
+        return True
+
+    @property
+    def last_words(self) -> str:
+        """The last line that came and was not taken."""
+        lines = [line.strip() for line in self._held.decode("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-1] if lines else ""
 
     def readline(self) -> bytes:
         """Return a line, or what is left at the end."""

@@ -97,10 +97,12 @@ def launch(
     log: os.PathLike[str],
     foreground: bool,
     keep: Sequence[int] = (),
+    umask: int = -1,
 ) -> int:
     """Start a program in a session of its own, which outlives this process; return its pid. OSError where it cannot.
 
-    Both its streams go to ``log``; its standard input is this process's in the foreground, else /dev/null.
+    Both its streams go to ``log``; its standard input is this process's in the foreground, else /dev/null. ``umask``:
+    -1 is this process's.
     """
     reap()
     stdin = None if foreground else subprocess.DEVNULL
@@ -113,6 +115,7 @@ def launch(
             stderr=stream,
             start_new_session=True,
             pass_fds=keep,
+            umask=umask,
         )
     _launched.append(process)
     return process.pid

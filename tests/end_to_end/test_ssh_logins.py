@@ -60,6 +60,15 @@ def test_a_shim_that_leads_to_no_python_is_passed_over(mlrun: Mlrun, here: Proje
         shutil.rmtree(shims)
 
 
+def test_files_get_the_modes_that_they_get_over_plain_ssh(mlrun: Mlrun, project: Project, bashrc):
+    bashrc("umask 027\n")
+    project.write("MLproject", "outputs: [made]\nentry_points:\n  main: {command: 'umask; touch made'}\n")
+    said = mlrun("run", project.path, "--env-manager", "local", "--on", "lab").ok()
+    assert said.out == "0027\n"
+    [made] = mlrun.show()["outputs"]
+    assert made["mode"] == 0o640
+
+
 class Terminal:
     """A terminal, and `mlrun` at it."""
 

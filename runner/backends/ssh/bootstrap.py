@@ -15,7 +15,7 @@ NO_PYTHON = 94  # exit code: no Python that is new enough
 # standard input names a Python to be tried first; the second says how long the program is that follows. What is too
 # old, or is a shim that leads to no Python, has read nothing of it: the next is tried.
 COMMAND = (
-    "exec sh -c 'umask 077; IFS= read -r named; "
+    "exec sh -c 'IFS= read -r named; "
     'for python in "$named" python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python; do '
     'command -v "$python" >/dev/null 2>&1 || continue; '
     '"$python" -X utf8 -S -E -c "import sys; sys.version_info < (3, 9) and sys.exit(94); '
@@ -32,6 +32,7 @@ def say(**head):
     outgoing.write(json.dumps(dict(head, size=0)).encode() + b"\\n")
 def place(text, default):
     return os.path.abspath(os.path.expanduser(text or default))
+hello["umask"] = os.umask(0o077)
 hello["home"] = place(hello["home"], "~/.local/share/mlrun")
 hello["cache"] = place(hello["cache"], "~/.cache/mlrun")
 hello["code"] = code = os.path.join(hello["cache"], "workers", hello["worker"])

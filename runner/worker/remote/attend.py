@@ -27,7 +27,7 @@ def attend(incoming: Reader, outgoing: Writer, hello: Mapping[str, Any], waiting
     """Answer until the connection ends. ``hello`` names the places here, ``waiting`` are frames read already."""
     channel = Channel(incoming, outgoing)
     frames = [Frame(head.pop("kind"), head, body) for head, body in waiting]
-    site = Site(hello["home"], hello["cache"], hello["code"])
+    site = Site(hello["home"], hello["cache"], hello["code"], hello["umask"])
     channel.put_back(frames)
     if hello.get("warm"):
         site.warm()

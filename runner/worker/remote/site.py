@@ -26,9 +26,13 @@ exit 125
 class Site:
     """Where things lie on this machine, and how workers are started on it."""
 
-    def __init__(self, home: str, cache: str, code: str) -> None:
-        """Name the directories: of runs and objects, of the cache, of the worker's code."""
+    def __init__(self, home: str, cache: str, code: str, umask: int = -1) -> None:
+        """Name the directories: of runs and objects, of the cache, of the worker's code.
+
+        ``umask``: the user's own, which a command has; -1 where it is this process's. What is made here is private.
+        """
         self.home, self.cache, self.code = Path(home), Path(cache), Path(code)
+        self._umask = umask
         self.objects = Objects(self.home / "objects")
         self._ready: Optional[tuple[int, int]] = None  # pid, descriptor that its run's directory goes to
 
@@ -47,6 +51,7 @@ class Site:
                     log=Path(os.devnull),
                     foreground=False,
                     keep=(reading,),
+                    umask=self._umask,
                 )
                 self._ready = (pid, writing)
         finally:
@@ -67,7 +72,8 @@ class Site:
                 pass
             finally:
                 os.close(descriptor)
-        return launch(self._argv("start", str(run.path)), env=_environ(run.id), log=run.worker_log, foreground=False)
+        argv, environ = self._argv("start", str(run.path)), _environ(run.id)
+        return launch(argv, env=environ, log=run.worker_log, foreground=False, umask=self._umask)
 
     def refusal(self) -> str:
         """Return a directory with a `mlrun` that says in one line that it cannot run here."""

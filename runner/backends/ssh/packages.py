@@ -17,7 +17,6 @@ from runner.errors import EnvironmentBuildError
 from runner.worker.environment import pylock, sent
 from runner.worker.environment.locking import common
 from runner.worker.environment.platforms import Target
-from runner.worker.environment.prepare import search
 from runner.worker.environment.project_lock import own_lock
 from runner.worker.environment.resolving import Wish, resolve
 from runner.worker.environment.site import Site
@@ -80,7 +79,7 @@ def _lock(site: Site, found: Survey) -> str:
     known = sent.known(site, common(site)).get(sent.slug(found.interpreter))
     if known is not None:
         return known
-    here = search(site).alike(found.interpreter.version)
+    here = site.search.alike(found.interpreter.version)
     if here is None:
         message = "there is no Python here to resolve with"
         raise EnvironmentBuildError(message, hint="install one: `uv python install 3.12`")

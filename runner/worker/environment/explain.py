@@ -12,7 +12,7 @@ from runner.worker.codec import decode
 from runner.worker.environment import locking, shelf
 from runner.worker.environment.locking import Known, Taken
 from runner.worker.environment.nearness import Nearest
-from runner.worker.environment.prepare import key_of, nearest_to, requested, search
+from runner.worker.environment.prepare import key_of, nearest_to, requested
 from runner.worker.environment.site import Site
 from runner.worker.environment.slot import Slot, entries
 from runner.worker.files import read_json
@@ -49,7 +49,7 @@ def explain(site: Site) -> Explanation:
         return _unlocked(site, None, conda.asked(site)) if lock is None else _locked(site, None, lock)
     if site.wanted.kind == "container":
         return _image(site)
-    interpreter = search(site).find(requested(site)).interpreter
+    interpreter = site.search.find(requested(site)).interpreter
     taken = locking.known(site, interpreter)
     if taken is None:
         return _unlocked(site, interpreter, locking.asked(site, interpreter))

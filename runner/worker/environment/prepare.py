@@ -82,7 +82,7 @@ def prepare_lock(site: Site, wish: LockWish) -> Made:
 
 def _resolver(site: Site, wish: LockWish) -> Interpreter:
     """Return the interpreter that uv asks where it has to build something; for another Python any of this host does."""
-    look = search(site)
+    look = site.search
     if wish.platform is None and wish.python is None:
         return look.find(requested(site)).interpreter
     wanted = replace(site.wanted, python=wish.python) if wish.python else requested(site)
@@ -117,7 +117,7 @@ def _container(site: Site) -> InstalledEnvironment:
 
 
 def _virtualenv(site: Site) -> InstalledEnvironment:
-    found = search(site).find(requested(site))
+    found = site.search.find(requested(site))
     interpreter = found.interpreter
     taken = locking.take(site, interpreter)
     key = key_of(site, interpreter, taken)
@@ -182,19 +182,11 @@ def nearest_to(site: Site, interpreter: Optional[Interpreter], taken: Taken, key
     return nearness.nearest(nearness.of_lock(interpreter, pylock.read(data), made_of), site.cache, key)
 
 
-def search(site: Site) -> discovery.Search:
-    """Return where this host's interpreters are looked for."""
-    interpreters = Interpreters(site.cache, os.environ)
-    placement = site.placement
-    allowed = (placement.offline, placement.lenient)
-    return discovery.Search(interpreters, placement.python, os.environ, site.say, lambda: site.uv, *allowed)
-
-
 def requested(site: Site) -> EnvironmentSpec:
     """Return what is wanted; a project's lock names the Python where the project does not."""
     wanted = site.wanted
     if wanted.python is None and wanted.interpreter is None and wanted.lock is None and not site.placement.upgrade:
-        default = search(site).default()
+        default = site.search.default()
         series = None if default is None else project_lock.series_for(site.project, default.platform)
         if series is not None and default is not None and not discovery.fits(series, default):
             return replace(wanted, python=series, source=project_lock.PROJECT_LOCK)

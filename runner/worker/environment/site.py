@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Callable
 
+from runner.worker.environment.discovery import Search
+from runner.worker.environment.interpreters import Interpreters
 from runner.worker.environment.uv import AS_OF, Uv, find_uv
 from runner.worker.facts import Placement
 from runner.worker.objects import Objects
@@ -36,6 +39,13 @@ class Site:
     def cache(self) -> Path:
         """MLRUN_CACHE on this host."""
         return Path(self.placement.cache)
+
+    @property
+    def search(self) -> Search:
+        """Where this host's interpreters are looked for."""
+        interpreters, placement = Interpreters(self.cache, os.environ), self.placement
+        allowed = (placement.offline, placement.lenient)
+        return Search(interpreters, placement.python, os.environ, self.say, lambda: self.uv, *allowed)
 
     def today(self) -> Site:
         """Return the same without a date that packages have to be older than."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import replace
 
-from runner.worker.environment.prepare import requested, search
+from runner.worker.environment.prepare import requested
 from runner.worker.environment.site import Site as Building
 from runner.worker.remote.accept import Submission
 from runner.worker.remote.site import Site
@@ -30,5 +30,5 @@ def survey(asked: Submission, site: Site) -> Survey:
     run = site.run(asked.request.id)
     placement = replace(asked.placement, store=str(site.home), cache=str(site.cache))
     building = Building(asked.spec, placement, site.objects, run.work, lambda _: None, run.scratch, {})
-    found = search(building).find(requested(building))
+    found = building.search.find(requested(building))
     return Survey(found.interpreter, " ".join(platform.libc_ver()))

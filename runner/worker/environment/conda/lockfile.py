@@ -17,6 +17,7 @@ from runner.worker.hashing import sha256_of
 from runner.worker.values import dataclass
 
 VERSION = 1
+PRIORITY = "flexible"  # of channels: conda's own
 _MACHINES = {"x86_64": "64", "amd64": "64", "i686": "32", "i386": "32"}
 
 

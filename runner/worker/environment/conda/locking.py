@@ -10,7 +10,7 @@ from typing import Optional
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import locking, sent
 from runner.worker.environment.conda import lockfile
-from runner.worker.environment.conda.lockfile import CondaLock
+from runner.worker.environment.conda.lockfile import PRIORITY, CondaLock
 from runner.worker.environment.locking import Known, Local, Taken
 from runner.worker.environment.project_lock import specification
 from runner.worker.environment.site import Site
@@ -18,7 +18,6 @@ from runner.worker.facts import Gap
 from runner.worker.files import Json
 from runner.worker.spec import EnvironmentSpec
 
-PRIORITY = "flexible"  # conda's own
 _OVERRIDES = "CONDA_OVERRIDE_"
 
 

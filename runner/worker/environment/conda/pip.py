@@ -12,7 +12,7 @@ from runner.errors import EnvironmentBuildError
 from runner.worker.codec import encode
 from runner.worker.environment import pylock
 from runner.worker.environment.conda import rattler
-from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage
+from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage, host_platform
 from runner.worker.environment.pins import hold_to, pins_of
 from runner.worker.environment.pylock import normalised
 from runner.worker.environment.site import Site
@@ -50,19 +50,17 @@ def brought_by(site: Site, packages: Iterable[CondaPackage]) -> dict[str, str]:
 
 def _compiled(site: Site, lock: CondaLock, python: str, brought: "dict[str, str]", preferred: bytes) -> bytes:
     """Ask uv, which takes what it is shown for installed: stubs that it finds, and prefers."""
-    from runner.worker.environment.prepare import search
-
     stubs = site.scratch / "brought"
     stubs.mkdir(parents=True, exist_ok=True)
     for name, version in brought.items():
         _write_stub(stubs, name, version)
     answer = site.scratch / "pylock.pip.toml"
     answer.write_bytes(_preferences(brought, preferred))
-    interpreter = search(site).alike(python)
+    interpreter = site.search.alike(python)
     words = ["pip", "compile", "-", "--format", "pylock.toml", "--generate-hashes", "--no-header", "--no-annotate"]
     words += ["-q", "--python-version", python, *site.uv.options, "-o", str(answer)]
     words += ["--python", interpreter.path] if interpreter else []
-    if lock.platform in _PLATFORMS and lock.platform != _here():
+    if lock.platform in _PLATFORMS and lock.platform != host_platform():
         words += ["--python-platform", _PLATFORMS[lock.platform]]
     text = "".join(line + "\n" for line in site.wanted.requirements)
     links = ",".join(filter(None, [str(stubs), site.installer.get("UV_FIND_LINKS", "")]))
@@ -97,9 +95,3 @@ def _write_stub(folder: Path, name: str, version: str) -> None:
 
 def _is_python(text: str) -> bool:
     return re.match(r"python(_abi)?(\s|$|[=<>!])", text) is not None
-
-
-def _here() -> str:
-    from runner.worker.environment.conda.lockfile import host_platform
-
-    return host_platform()

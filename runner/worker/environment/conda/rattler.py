@@ -128,11 +128,9 @@ def _own_place() -> str:
 
 def _make(site: Site, prefix: Path) -> Built:
     """Make the tool's environment at ``prefix``."""
-    from runner.worker.environment.prepare import search
-
     site.say(f"getting {NAME} {VERSION}, which solves and installs conda packages")
     asked = EnvironmentSpec("virtualenv", NAME, python=_PYTHON)
-    interpreter = search(site).find(asked).interpreter
+    interpreter = site.search.find(asked).interpreter
     uv = replace(site.uv, installer={k: v for k, v in site.uv.installer.items() if k not in _NOT_OURS})
     site.scratch.mkdir(parents=True, exist_ok=True)
     lines = site.scratch / "py-rattler.txt"

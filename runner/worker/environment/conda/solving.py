@@ -11,8 +11,7 @@ from runner.errors import EnvironmentBuildError
 from runner.worker.codec import decode, encode
 from runner.worker.environment import pylock
 from runner.worker.environment.conda import pip, program, rattler
-from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage, host_platform
-from runner.worker.environment.conda.locking import PRIORITY
+from runner.worker.environment.conda.lockfile import PRIORITY, CondaLock, CondaPackage, host_platform
 from runner.worker.environment.installed import distributions
 from runner.worker.environment.project_lock import specification
 from runner.worker.environment.pylock import normalised

@@ -35,14 +35,14 @@ class Said:
 
 
 class Mlrun:
-    """The command, called in a directory."""
+    """The command, called in a directory, and by another program where one is named."""
 
-    def __init__(self, cwd: Path) -> None:
-        self.cwd = cwd
+    def __init__(self, cwd: Path, *by: str) -> None:
+        self.cwd, self.by = cwd, by
 
     def __call__(self, *argv: str | Path, cwd: Path | None = None, stdin: str = "", **env: str) -> Said:
         done = subprocess.run(
-            [*MLRUN, *map(os.fspath, argv)],
+            [*self.by, *MLRUN, *map(os.fspath, argv)],
             cwd=cwd or self.cwd,
             env={**os.environ, **env},
             input=stdin.encode(),
@@ -56,7 +56,7 @@ class Mlrun:
 
     def popen(self, *argv: str | Path, cwd: Path | None = None, **env: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            [*MLRUN, *map(os.fspath, argv)],
+            [*self.by, *MLRUN, *map(os.fspath, argv)],
             cwd=cwd or self.cwd,
             env={**os.environ, **env},
             stdin=subprocess.DEVNULL,

@@ -28,15 +28,36 @@ def make_wheel(
     with zipfile.ZipFile(path, "w") as archive:
         for file, content in files.items():
             archive.writestr(zipfile.ZipInfo(file), content)
-        archive.writestr(zipfile.ZipInfo(f"{info}/RECORD"), _record(files, info))
+        archive.writestr(
+            zipfile.ZipInfo(f"{info}/RECORD"),
+            _record({file: content.encode() for file, content in files.items()}, info),
+        )
     return path
 
 
-def _record(files: dict[str, str], info: str) -> str:
+def make_uv_wheel(folder: Path, version: str, tag: str, program: bytes, *, listed: bytes | None = None) -> Path:
+    """Write a wheel of uv as its makers do, with a program in it; ``listed`` are other bytes that it claims to have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info, member = f"uv-{version}.dist-info", f"uv-{version}.data/scripts/uv"
+    files = {
+        "uv/__init__.py": b"",
+        member: program,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: uv\nVersion: {version}\n".encode(),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: false\nTag: py3-none-{tag}\n".encode(),
+    }
+    path = folder / f"uv-{version}-py3-none-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, content in files.items():
+            archive.writestr(zipfile.ZipInfo(file), content)
+        archive.writestr(f"{info}/RECORD", _record({**files, member: program if listed is None else listed}, info))
+    return path
+
+
+def _record(files: dict[str, bytes], info: str) -> str:
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     for file, content in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).rstrip(b"=").decode()
-        writer.writerow([file, f"sha256={digest}", len(content.encode())])
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        writer.writerow([file, f"sha256={digest}", len(content)])
     writer.writerow([f"{info}/RECORD", "", ""])
     return lines.getvalue()

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 from runner.backends.backend import Launch
 from runner.backends.host import Host
 from runner.backends.ssh.laid_out import describing, laid_out
-from runner.backends.ssh.seed import pip_wheel
-from runner.errors import BackendError
+from runner.backends.ssh.seed import fetched_uvs, pip_wheel
+from runner.errors import BackendError, EnvironmentBuildError
 from runner.worker.environment import sent
 from runner.worker.environment.site import Site
+from runner.worker.environment.uv import INSTALL
 from runner.worker.facts import Placement, Request, SourceFacts
 from runner.worker.globs import expand
 from runner.worker.hashing import StatCache
 from runner.worker.manifest import Entry, decode_manifest
-from runner.worker.remote.accept import Brought, Parcel, Submission, Thing, Tool, Wheel
+from runner.worker.remote.accept import Brought, Parcel, Submission, Thing, Wheel
 from runner.worker.remote.blobs import Blob
-from runner.worker.remote.site import kind_of_machine
+from runner.worker.remote.kit import Tool, Unmet, this_machine
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Input, RunSpec
 
@@ -44,6 +45,8 @@ class Cargo:
         self._blobs: dict[str, Blob] = {}
         self._known: set[str] = set()  # directories of which the digests are at hand
         self._digests = StatCache(store.cache / "stat.sqlite")
+        self._titles: dict[str, str] = {}
+        self._uv = launch.uv
         self._spec, self._source = run.read(RunSpec), run.read(SourceFacts)
         self._entries = decode_manifest(store.objects.read(self._spec.snapshot.manifest))
         manifest = self._spec.snapshot.manifest
@@ -82,6 +85,28 @@ class Cargo:
             wheels=tuple(wheels),
         )
         self._digests.save()
+
+    def add_uv(self, unmet: Unmet, host: Host) -> None:
+        """Take along a uv that runs on a machine; EnvironmentBuildError where there is none, or none runs there."""
+        from runner.backends.ssh.foreign import fetch  # seldom needed, and it needs much
+
+        tools, family = self.submission.tools, unmet.machine.family
+        if any(tool.machine == family for tool in tools):
+            message = f"uv for {family} does not run on {host.name}: {unmet.reason}"
+            raise EnvironmentBuildError(message, hint="is its cache on a disk that programs may not be run from?")
+        assert self._uv is not None
+        try:
+            fetch(self._uv, tools[0].sha256, unmet.machine, self._store.cache)
+        except EnvironmentBuildError as error:
+            lacks = f"{host.name} has no uv that runs there{unmet.reason and f' ({unmet.reason})'}"
+            hint = f"let this machine reach an index that has it, or install uv there: {INSTALL}"
+            raise EnvironmentBuildError(f"{lacks}, and {error.message}", hint=hint) from error
+        self.submission = replace(self.submission, tools=(*tools, *self._fetched(tools[0].sha256, family)))
+        self._digests.save()
+
+    def title(self, sha256: str) -> str:
+        """Return what bytes are worth a line by themselves, as a uv that is not the one of here; "" for others."""
+        return self._titles.get(sha256, "")
 
     def blob(self, sha256: str, offset: int) -> Blob:
         """Return the bytes that a machine asks for, from an offset on."""
@@ -185,15 +210,26 @@ class Cargo:
     def _tools(self, launch: Launch) -> Iterator[Tool]:
         if launch.uv is None or self._spec.environment.kind not in _USES_UV:
             return
-        status = os.stat(launch.uv)
-        self._know(launch.uv)
-        thing = self._add(self._digests.digest(launch.uv, status), status.st_size, launch.uv)
-        yield Tool("uv", thing.sha256, thing.size, kind_of_machine())
+        own = self._tool("uv", launch.uv, this_machine().kind)
+        yield own
+        yield from self._fetched(own.sha256)
         pip = pip_wheel()
         if pip is not None:
-            self._know(str(pip))
-            thing = self._add(self._digests.digest(pip), pip.stat().st_size, str(pip))
-            yield Tool(pip.name, thing.sha256, thing.size, "")
+            yield self._tool(pip.name, str(pip), "")
+
+    def _fetched(self, own: str, wanted: str = "") -> Iterator[Tool]:
+        """Yield the uvs that stand in for the one of here, of one family of machines or of all."""
+        for version, family, path in fetched_uvs(self._store.cache, own):
+            if wanted in ("", family):
+                tool = self._tool("uv", str(path), family)
+                self._titles[tool.sha256] = f"uv {version} for {family}"
+                yield tool
+
+    def _tool(self, name: str, path: str, machine: str) -> Tool:
+        self._know(path)
+        status = os.stat(path)
+        thing = self._add(self._digests.digest(path, status), status.st_size, path)
+        return Tool(name, thing.sha256, thing.size, machine)
 
 
 def _placement(launch: Launch, host: Host) -> Placement:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from runner.backends.ssh.cargo import Cargo
 from runner.backends.ssh.connection import Connection
 from runner.errors import BackendError
-from runner.worker.codec import encode
+from runner.worker.codec import decode, encode
 from runner.worker.files import canonical
 from runner.worker.remote.blobs import send
+from runner.worker.remote.kit import Unmet
 
 if TYPE_CHECKING:
     from runner.worker.remote.frames import Channel
@@ -40,13 +41,20 @@ class Delivery:
             self.may_have_started = False
             if answer.head["entries"]:
                 self._cargo.name_entries()
+            if answer.head["uv"]:
+                unmet = decode(Unmet, answer.head["uv"], f"what {connection.host.name} lacks")
+                self._say(f"fetching uv for {unmet.machine.family}: that of this machine does not run there")
+                self._cargo.add_uv(unmet, connection.host)
             self._send(connection, answer.head["blobs"])
         message = f"{connection.host.name} asks for the same again and again"
         raise BackendError(message, hint="this is a defect of mlrun")
 
     def _send(self, connection: Connection, wanted: list[list[object]]) -> None:
         blobs = [self._cargo.blob(str(sha256), int(str(offset))) for sha256, offset in wanted]
-        size = sum(blob.size - blob.offset for blob in blobs)
+        for blob in blobs:
+            if title := self._cargo.title(blob.sha256):
+                self._say(f"sending {title} to {connection.host.name}")
+        size = sum(blob.size - blob.offset for blob in blobs if not self._cargo.title(blob.sha256))
         if size > _NOTABLE:
             resumed = " (the rest of it)" if any(blob.offset for blob in blobs) else ""
             self._say(f"sending {size / 1e6:,.0f} MB to {connection.host.name}{resumed}")

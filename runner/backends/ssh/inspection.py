@@ -12,7 +12,8 @@ from runner.store.home import cache
 from runner.worker.codec import decode, encode
 from runner.worker.environment.uv import redacted
 from runner.worker.remote.check import Item, Question, check
-from runner.worker.remote.site import Site, kind_of_machine
+from runner.worker.remote.kit import this_machine
+from runner.worker.remote.site import Site
 
 _PYPI = "https://pypi.org/simple/"
 
@@ -41,6 +42,6 @@ def _question(host: Host) -> Question:
         container_engine=host.container_engine,
         index="" if found.get("MLRUN_NO_INDEX") else redacted(index),
         ships_packages=host.ship_packages,
-        machine=kind_of_machine(),
+        machine=this_machine().kind,
         python=host.python,
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.backends.ssh.downloading import download, manylinux, musllinux
 from runner.backends.ssh.laid_out import laid_out
-from runner.backends.ssh.seed import pip_wheel
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import pylock, sent
 from runner.worker.environment.locking import common
@@ -20,10 +19,8 @@ from runner.worker.environment.platforms import Target
 from runner.worker.environment.project_lock import own_lock
 from runner.worker.environment.resolving import Wish, resolve
 from runner.worker.environment.site import Site
-from runner.worker.environment.uv import redacted
 from runner.worker.facts import Placement
 from runner.worker.manifest import decode_manifest
-from runner.worker.tools import call
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
@@ -31,16 +28,6 @@ if TYPE_CHECKING:
     from runner.store.store import Store
     from runner.worker.remote.survey import Survey
     from runner.worker.spec import RunSpec
-
-_PIP_VARIABLES = {  # of uv, as pip has them; by environment, because URLs can hold passwords
-    "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
-    "UV_INDEX_URL": "PIP_INDEX_URL",
-    "UV_INDEX": "PIP_EXTRA_INDEX_URL",
-    "UV_FIND_LINKS": "PIP_FIND_LINKS",
-    "UV_INSECURE_HOST": "PIP_TRUSTED_HOST",
-    "MLRUN_NO_INDEX": "PIP_NO_INDEX",
-}
-_OLDEST = 5  # the first manylinux of glibc 2 is 2.5
 
 
 @dataclass(frozen=True)
@@ -98,23 +85,16 @@ def _expect_sendable(packages: Sequence[pylock.Locked]) -> None:
 
 
 def _download(site: Site, packages: Sequence[pylock.Locked], found: Survey, directory: Path) -> None:
-    pip = pip_wheel()
-    if pip is None:
-        message = "virtualenv is not installed here, whose pip downloads packages for other machines"
-        raise EnvironmentBuildError(message, hint="install mlrun anew: virtualenv comes with it")
     site.say(f"downloading {len(packages)} package{'s' * (len(packages) > 1)} for {sent.slug(found.interpreter)}")
     aside = directory.with_name(f".{directory.name}.{os.getpid()}")
     aside.mkdir(parents=True)
     try:
         names = aside / "names.txt"
         names.write_text("".join(_line(one) for one in packages), encoding="utf-8")
-        words = ["download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
-        words += ["--require-hashes", "-r", str(names), "-d", str(aside), *_target(found)]
-        done = call([sys.executable, pip / "pip", *words], env=_environ(site.installer), cwd=site.project)
+        words = ["--require-hashes", "-r", str(names), *_target(found)]
+        reason = download(words, site.installer, aside, cwd=site.project)
         names.unlink()
-        if done.code != 0:
-            lines = [line for line in redacted(done.complaint).splitlines() if line.startswith("ERROR: ")]
-            reason = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with code {done.code}"
+        if reason:
             message = f"the packages cannot be downloaded for {sent.slug(found.interpreter)}: {reason}"
             raise EnvironmentBuildError(message, hint="each needs a wheel for that Python and platform on the index")
         if not directory.is_dir():
@@ -125,15 +105,6 @@ def _download(site: Site, packages: Sequence[pylock.Locked], found: Survey, dire
 
 def _line(one: pylock.Locked) -> str:
     return f"{one.name}=={one.version} {' '.join(f'--hash=sha256:{each.sha256}' for each in one.artifacts)}\n"
-
-
-def _environ(installer: Mapping[str, str]) -> dict[str, str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    for name, value in installer.items():
-        if name in _PIP_VARIABLES:
-            words = re.split(r"[ ,]+", value)
-            environ[_PIP_VARIABLES[name]] = " ".join(re.sub(r"^[\w.-]+=(?=\w+:)", "", word) for word in words)
-    return environ
 
 
 def _target(found: Survey) -> list[str]:
@@ -152,12 +123,7 @@ def _platforms(found: Survey) -> Iterator[str]:
         yield re.sub(r"[-.]", "_", found.interpreter.platform)
         return
     name, _, version = found.libc.partition(" ")
-    minor = int(version.split(".")[1]) if name == "glibc" and "." in version else None
-    if minor is not None:
-        yield from (f"manylinux_2_{number}_{machine}" for number in range(minor, _OLDEST - 1, -1))
-        yield from (f"{old}_{machine}" for old in ("manylinux2014", "manylinux2010", "manylinux1"))
-    else:
-        yield from (f"musllinux_1_{number}_{machine}" for number in (2, 1))
+    yield from manylinux(machine, version) if name == "glibc" and "." in version else musllinux(machine)
     yield f"linux_{machine}"
 
 

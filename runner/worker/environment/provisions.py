@@ -18,6 +18,7 @@ from runner.worker.values import dataclass
 _KEPT = (  # places of the cache, and how what is of use by itself is called there; what begins with a dot is half done
     ("downloads/conda/archives", "*"),
     ("downloads/conda/repodata", "*"),
+    ("downloads/uv", "*"),  # for other machines
     ("downloads/virtualenv", "*"),
     ("downloads/wheels", "*"),
     ("downloads", "[0-9a-f]" * 16),  # remote values of parameters, and artifacts of earlier runs
@@ -27,11 +28,13 @@ _KEPT = (  # places of the cache, and how what is of use by itself is called the
     ("images", "*"),
     ("engines", "*"),
     ("workers", "*"),
+    ("tools", "[0-9a-f]" * 64),  # that came with runs of another machine
     ("crashes", "*"),
 )
 _HALF = (  # what is left there when the work on it broke off
     ("downloads", ".*"),
     ("downloads/conda", ".*"),
+    ("downloads/uv", ".*"),
     ("downloads/wheels", ".*"),
     ("inputs", ".*"),
     ("lfs.git/lfs/incomplete", "*"),

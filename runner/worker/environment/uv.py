@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.files import replace as rewrite
-from runner.worker.tools import Finished, call, stream
+from runner.worker.hashing import stat_key
+from runner.worker.tools import Finished, TimedOut, call, stream
 from runner.worker.values import dataclass
 
 # What is the host's own business. All else that uv reads from its environment comes with the run, or not at all.
@@ -44,6 +45,9 @@ _HIDDEN = frozenset(("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", 
 _FAILURES = ("error", "hint", "  \N{MULTIPLICATION SIGN}")
 _NOISE = re.compile(r"^(  | [+~-] |Using Python |warning: The `--pylock`|$)")
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@")
+INSTALL = "`python3 -m pip install --user uv`, or see uv's installation page"
+OLDEST = (0, 8)  # of uv: the first whose `pylock.toml` is what is written and read here; pyproject.toml says the same
+_PATIENCE = 60.0  # seconds a program may take to say its version: it may lie on a slow disk
 _LONGEST = 700  # characters of a reason: a solver can go on for pages
 AS_OF = "MLRUN_AS_OF"  # of a run's variables: the day packages have to be older than, where the index tells their age
 CLONES = "clone" if sys.platform == "darwin" else "copy"  # never hard links: an edit would reach uv's own cache
@@ -81,7 +85,7 @@ class Uv:
     @property
     def version(self) -> str:
         """As the record has it: "uv 0.13.9"."""
-        return _version(self.path)
+        return version_of(self.path)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -150,14 +154,37 @@ class Uv:
 
 
 def find_uv(path: Optional[str]) -> str:
-    """Return uv's path; EnvironmentBuildError where the host has none."""
-    homes = (os.path.expanduser("~/.local/bin"), os.path.expanduser("~/.cargo/bin"))
-    places = os.pathsep.join((os.environ.get("PATH", ""), *homes))
-    found = path if path and os.access(path, os.X_OK) else shutil.which("uv", path=places)
-    if found is None:
+    """Return the path of a uv that does, the one named or the host's own; EnvironmentBuildError where there is none."""
+    reasons = []
+    for place in dict.fromkeys(filter(None, (path, on_path()))):
+        reason = unfit(place)
+        if not reason:
+            return place
+        reasons.append(f"{place} {reason}")
+    if reasons:
+        message = f"uv does not run on this host, and it is what resolves and installs packages: {'; '.join(reasons)}"
+    else:
         message = "uv is not on this host, and it is what resolves and installs packages"
-        raise EnvironmentBuildError(message, hint="`python3 -m pip install --user uv`, or see uv's installation page")
-    return found
+    raise EnvironmentBuildError(message, hint=INSTALL)
+
+
+def on_path() -> Optional[str]:
+    """Return the uv of this host's user, whether it runs or not; None where there is none."""
+    homes = (os.path.expanduser("~/.local/bin"), os.path.expanduser("~/.cargo/bin"))
+    return shutil.which("uv", path=os.pathsep.join((os.environ.get("PATH", ""), *homes)))
+
+
+def unfit(path: str) -> str:
+    """Return why a uv does not do on this host, "" where it does: it is started, and says its version."""
+    try:
+        said = version_of(path)
+    except OSError as error:  # another processor's, or a loader or a C library that is not here
+        return f"cannot be started: {error.strerror}"
+    except TimedOut:
+        return f"gives no answer in {_PATIENCE:.0f} s"
+    except ValueError as error:
+        return f"does not run: {error}"
+    return f"is too old: {said}, and {'.'.join(map(str, OLDEST))} is needed" if _release(said) < OLDEST else ""
 
 
 def _is_here(word: str) -> bool:
@@ -178,6 +205,20 @@ def redacted(text: str) -> str:
     return _USERINFO.sub(r"\1", text)
 
 
+def _release(said: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", said)[:2])
+
+
+def version_of(path: str) -> str:
+    """Return what a uv says it is, "uv 0.13.9"; OSError, TimedOut, or ValueError where it does not run, or is no uv."""
+    return _said(path, stat_key(os.stat(path)))
+
+
 @lru_cache(maxsize=4)
-def _version(path: str) -> str:
-    return " ".join(call([path, "--version"]).text.split()[:2])
+def _said(path: str, state: tuple[int, ...]) -> str:
+    del state  # asked again where the file is another
+    done = call([path, "--version"], timeout=_PATIENCE)
+    if done.code != 0 or re.match(r"uv \d+\.\d+", done.text) is None:
+        lines = (done.complaint or done.text).splitlines()
+        raise ValueError(lines[-1].strip() if lines else f"it ended with code {done.code}")
+    return " ".join(done.text.split()[:2])

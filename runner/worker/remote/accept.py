@@ -19,7 +19,8 @@ from runner.worker.hashing import StatCache
 from runner.worker.objects import clone_or_copy
 from runner.worker.processes import myself
 from runner.worker.remote.inbox import Inbox, Place
-from runner.worker.remote.site import Site, kind_of_machine
+from runner.worker.remote.kit import Tool, Unmet, choose
+from runner.worker.remote.site import Site
 from runner.worker.results import Failure
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
@@ -69,16 +70,6 @@ class Wheel:
 
 
 @dataclass(frozen=True)
-class Tool:
-    """A program that the near end can give, for one kind of machine; "": for any."""
-
-    name: str
-    sha256: str
-    size: int
-    machine: str
-
-
-@dataclass(frozen=True)
 class Submission:
     """All that a run is made of, as the near end sends it; `placement` is completed here."""
 
@@ -101,6 +92,7 @@ class Lack:
 
     blobs: tuple[str, ...] = ()
     entries: bool = False  # the snapshot is new here, and its files have to be named
+    uv: Optional[Unmet] = None  # none of those offered runs here
 
 
 def read(body: bytes) -> Submission:
@@ -117,13 +109,14 @@ def lacking(asked: Submission, site: Site) -> Lack:
     things = [*asked.objects, *(Thing(file.sha256, file.size) for parcel in asked.inputs for file in parcel.files)]
     things += [Thing(wheel.sha256, wheel.size) for wheel in asked.wheels]
     blobs = [thing.sha256 for thing in things if not site.objects.has(thing.sha256, thing.size)]
-    blobs += [tool.sha256 for tool in _usable(asked) if not site.tool(tool.sha256, tool.name).exists()]
+    kit = choose(asked.tools, site)
+    blobs += [tool.sha256 for tool in kit.awaited]
     entries = False
     if asked.manifest is not None and not site.objects.has(asked.manifest.sha256, asked.manifest.size):
         entries = asked.entries is None
         blobs += [thing.sha256 for thing in asked.entries or () if not site.objects.has(thing.sha256, thing.size)]
         blobs += [] if entries else [asked.manifest.sha256]  # last: it promises the others
-    return Lack(tuple(dict.fromkeys(blobs)), entries)
+    return Lack(tuple(dict.fromkeys(blobs)), entries, kit.unmet)
 
 
 def inbox(asked: Submission, lack: Lack, site: Site) -> Inbox:
@@ -174,7 +167,7 @@ def _lay_out(asked: Submission, site: Site, run: RunDirectory) -> None:
 def _placement(asked: Submission, site: Site, run: RunDirectory, inputs: Mapping[str, str]) -> Placement:
     from dataclasses import replace
 
-    tools = {tool.name: str(site.tool(tool.sha256, tool.name)) for tool in _usable(asked)}
+    tools = {tool.name: str(site.tool(tool.sha256, tool.name)) for tool in choose(asked.tools, site).used}
     return replace(
         asked.placement,
         store=str(site.home),
@@ -185,11 +178,6 @@ def _placement(asked: Submission, site: Site, run: RunDirectory, inputs: Mapping
         wheels=str(run.brought / "wheels") if asked.wheels else None,
         pip=next((place for name, place in tools.items() if name.endswith(".whl")), None),
     )
-
-
-def _usable(asked: Submission) -> Iterator[Tool]:
-    here = kind_of_machine()
-    return (tool for tool in asked.tools if tool.machine in (here, ""))
 
 
 def _bring(asked: Submission, site: Site, aside: RunDirectory, run: RunDirectory) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,8 @@ from runner.worker.remote import accept, results
 from runner.worker.remote.follow import Follow, said, unknown
 from runner.worker.remote.frames import Channel, Cut, Frame, Reader, Writer
 from runner.worker.remote.inbox import Inbox, wanted
-from runner.worker.remote.site import Site, kind_of_machine
+from runner.worker.remote.kit import this_machine
+from runner.worker.remote.site import Site
 from runner.worker.results import Outcome
 
 _LARGE = 64 << 20  # bytes: the run need not wait until a file of this size has reached the disk
@@ -99,18 +100,19 @@ class _Desk:
 
     def _greet(self, frame: Frame) -> None:
         del frame
-        self._channel.send("greeting", machine=kind_of_machine(), host=os.uname().nodename)
+        self._channel.send("greeting", machine=this_machine().kind, host=os.uname().nodename)
 
     def _submit(self, frame: Frame) -> None:
         """Start a run, or say what is to come first; then the same is asked again."""
         asked = accept.read(frame.body)
         lack = accept.lacking(asked, self._site)
-        if not (lack.blobs or lack.entries):
+        if lack == accept.Lack():
             run = accept.accept(asked, self._site)
             self._channel.send("launched", directory=str(run.path), claimed=run.has(Claim))
             return
         inbox = accept.inbox(asked, lack, self._site)
-        self._channel.send("lack", blobs=[wanted(inbox, sha256, None) for sha256 in lack.blobs], entries=lack.entries)
+        blobs = [wanted(inbox, sha256, None) for sha256 in lack.blobs]
+        self._channel.send("lack", blobs=blobs, entries=lack.entries, uv=encode(lack.uv))
         while True:
             frame = self._channel.receive()
             if frame.kind != "blobs":

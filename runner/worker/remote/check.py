@@ -11,8 +11,10 @@ from typing import Optional
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
+from runner.worker.environment.uv import on_path, unfit
 from runner.worker.execution.host import host_facts
-from runner.worker.remote.site import Site, kind_of_machine
+from runner.worker.remote.kit import this_machine
+from runner.worker.remote.site import Site
 from runner.worker.tools import TimedOut, call
 from runner.worker.values import dataclass
 
@@ -64,10 +66,17 @@ def _machine(asked: Question) -> Iterator[Item]:
     memory = "" if facts.memory is None else f", {facts.memory / 2**30:.0f} GiB"
     yield Item("processors", f"{facts.cpus} x {facts.cpu_model or 'unknown'}{memory}")
     yield Item("gpus", ", ".join(gpu.model for gpu in facts.gpus) or "none")
-    kind = kind_of_machine()
-    if asked.machine and kind != asked.machine and shutil.which("uv") is None:
-        cure = "install uv there: `python3 -m pip install --user uv`, or see uv's installation page"
-        yield Item("uv", f"that of this machine ({asked.machine}) does not run there ({kind})", cure, is_problem=True)
+    yield from _uv(asked)
+
+
+def _uv(asked: Question) -> Iterator[Item]:
+    here, found = this_machine(), on_path()
+    if found is not None:
+        reason = unfit(found)
+        yield Item("uv", f"{found} {reason}" if reason else found, "one is sent with the first run" if reason else "")
+    elif asked.machine and here.kind != asked.machine:
+        cure = f"the same version for {here.family} is fetched from your package index with the first run, and sent"
+        yield Item("uv", f"that of your own machine ({asked.machine}) does not run there ({here.kind})", cure)
 
 
 def _disk(site: Site) -> Iterator[Item]:

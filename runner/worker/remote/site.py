@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any, Optional
@@ -93,13 +92,6 @@ class Site:
 
     def _argv(self, *words: str) -> "list[str]":
         return [sys.executable, *FLAGS, str(self.code / "runner" / "worker" / "__main__.py"), *words]
-
-
-def kind_of_machine() -> str:
-    """Return what programs a machine can run: system, processor, C library; equal where a program can be shared."""
-    names = os.uname()
-    libc = platform.libc_ver()[0] or "other" if names.sysname == "Linux" else ""
-    return "-".join(filter(None, (names.sysname, names.machine, libc)))
 
 
 def _environ(run: str) -> "dict[str, str]":

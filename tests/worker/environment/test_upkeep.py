@@ -195,10 +195,15 @@ def test_what_runs_are_made_from_goes_as_environments_do(tmp_path: Path) -> None
     large, seed = put("lfs.git/lfs/objects/aa/bb/aabb"), put("downloads/virtualenv/wheel/3.11/image/pip/x").parents[3]
     data, needed = put(f"downloads/{'a' * 16}/data.csv").parent, put(f"downloads/{'b' * 16}/data/part/1.csv")
     brought, read = put("inputs/cc.tree/data/1.csv").parents[1], put("inputs/dd.tree/data/1.csv")
-    worker = put("workers/e.pyz")
+    worker, uv, tool = (
+        put("workers/e.pyz"),
+        put("downloads/uv/0.9_aa_linux/uv").parent,
+        put(f"tools/{'d' * 64}/uv").parent,
+    )
     halves = {
         put("repositories/cc.new/HEAD").parent,
         put("downloads/.fetching-x/data").parent,
+        put("downloads/uv/.0.9_bb_linux.7/uv.whl").parent,
         put("trees/ff/x").parent,
     }
     others = [put("repositories/aa.lock"), put("downloads/mine.csv"), put("lfs.git/config"), put("locks/a.json")]
@@ -206,7 +211,7 @@ def test_what_runs_are_made_from_goes_as_environments_do(tmp_path: Path) -> None
         fcntl.flock(stream, fcntl.LOCK_SH)  # a tree is made of it
         named = [str(needed.parents[1]), str(read)]
         assert {one.path for one in prune(tmp_path, dry_run=True).provisions} == halves
-        going = {clone, large, seed, data, brought, worker, *halves}
+        going = {clone, large, seed, data, brought, worker, uv, tool, *halves}
         assert {
             one.path for one in prune(tmp_path, unused_for=50 * _HOURS, read=named, dry_run=True).provisions
         } == going

@@ -11,7 +11,8 @@ import pytest
 
 from runner.environments.choice import Choice
 from runner.environments.plan import plan
-from runner.worker.environment.uv import Uv, redacted
+from runner.errors import EnvironmentBuildError
+from runner.worker.environment.uv import OLDEST, Uv, find_uv, redacted, unfit
 from runner.worker.tools import Finished
 from tests.environments.wheels import make_wheel
 
@@ -103,3 +104,49 @@ def test_the_reason_is_one_line(said: str, reason: str) -> None:
 
 def test_redacted() -> None:
     assert redacted("from https://u:p@h/x and git+ssh://git@h/y") == "from https://h/x and git+ssh://h/y"
+
+
+def program(path: Path, content: str | bytes) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xfe\xca" + bytes(64), "cannot be started: Exec format error"),
+        ("#!/not/there\n", "cannot be started: No such file or directory"),
+        ("#!/bin/sh\necho \"uv: libc.so.6: version 'GLIBC_2.99' not found\" >&2; exit 1\n", "GLIBC_2.99"),
+        ("#!/bin/sh\necho uv 0.7.22\n", "is too old: uv 0.7.22, and 0.8 is needed"),
+        ("#!/bin/sh\necho ultraviolet\n", "does not run: ultraviolet"),
+        ("#!/bin/sh\nexit 127\n", "does not run: it ended with code 127"),
+        ("#!/bin/sh\necho 'uv 0.10.0 (abc 2026-01-01)'\n", ""),
+    ],
+)
+def test_a_uv_is_started_before_it_is_trusted(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    found = unfit(program(tmp_path / "uv", content))
+    assert reason in found
+    assert bool(reason) == bool(found)
+
+
+def test_the_hosts_own_uv_takes_the_place_of_one_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    named, own = program(tmp_path / "named", "#!/not/there\n"), tmp_path / "bin" / "uv"
+    with pytest.raises(EnvironmentBuildError, match=r"uv does not run on this host.*named cannot be started"):
+        find_uv(named)
+    with pytest.raises(EnvironmentBuildError, match="uv is not on this host"):
+        find_uv(None)
+    program(own, "#!/bin/sh\necho uv 0.4.0\n")
+    with pytest.raises(EnvironmentBuildError, match=f"named cannot be started.*; {own} is too old"):
+        find_uv(named)
+    program(own, "#!/bin/sh\necho uv 0.13.9\n")
+    assert find_uv(named) == str(own)
+
+
+def test_the_oldest_uv_is_the_one_that_is_required() -> None:
+    text = Path(__file__).parents[3].joinpath("pyproject.toml").read_text()
+    assert f'"uv>={".".join(map(str, OLDEST))}"' in text

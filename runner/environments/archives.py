@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment.archives import file_name, places
-from runner.worker.environment.uv import redacted
+from runner.worker.environment.logins import redacted
 from runner.worker.facts import Package
 from runner.worker.hashing import sha256_of_file
 from runner.worker.objects import Objects

@@ -49,6 +49,30 @@ def call(
     return Finished(tuple(os.fsdecode(word) for word in argv), done.returncode, done.stdout, done.stderr)
 
 
+class Waiting:
+    """A program that is started before it is known what for: it reads that from its input, and ends where none comes.
+
+    FileNotFoundError where there is no such program.
+    """
+
+    def __init__(self, argv: Argv, *, cwd: Optional[os.PathLike[str]], env: Mapping[str, str]) -> None:
+        """Start it; what it prints meanwhile has to fit into a pipe."""
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(argv, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._argv = tuple(os.fsdecode(word) for word in argv)
+
+    def finish(self, stdin: bytes) -> Finished:
+        """Give it its input and wait for its end."""
+        stdout, stderr = self._process.communicate(stdin)
+        return Finished(self._argv, self._process.returncode, stdout, stderr)
+
+    def dismiss(self) -> None:
+        """End it where it was not needed; nothing where it has finished."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
+
+
 def stream(
     argv: Argv,
     say: Callable[[str], None],

@@ -19,6 +19,7 @@ class Index:
     uploaded: dict[str, str] = field(default_factory=dict)  # wheel -> upload time; none at all: HTML, without times
     lies: dict[str, bytes] = field(default_factory=dict)  # wheel -> the bytes that are sent instead
     claims: dict[str, str] = field(default_factory=dict)  # wheel -> the sha256 that is told instead
+    asked: list[str] = field(default_factory=list)  # paths
     login: str = ""  # "user:password"; without it nothing is given out
     url: str = ""
 
@@ -43,6 +44,7 @@ class Index:
         return "application/vnd.pypi.simple.v1+json", json.dumps(page).encode()
 
     def answer(self, path: str) -> tuple[str, bytes]:
+        self.asked.append(path)
         if path.startswith("/simple/"):
             return self.page(path.strip("/").split("/")[-1])
         name = path.rpartition("/")[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import MlrunError, StoreError, UsageError
-from runner.worker.environment.uv import redacted
+from runner.worker.environment.logins import redacted
 from runner.worker.hashing import sha256_of_file
 from runner.worker.remote.depot import VERSION, Item
 

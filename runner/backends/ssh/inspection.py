@@ -10,7 +10,7 @@ from runner.backends.ssh.connection import Connection
 from runner.environments.installer import configured
 from runner.store.home import cache
 from runner.worker.codec import decode, encode
-from runner.worker.environment.uv import redacted
+from runner.worker.environment.logins import redacted
 from runner.worker.remote.check import Item, Question, check
 from runner.worker.remote.kit import this_machine
 from runner.worker.remote.site import Site

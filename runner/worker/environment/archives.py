@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from runner.worker.environment.pylock import normalised
+from runner.worker.hashing import sha256_of_file
 from runner.worker.objects import Objects
 
 # An archive as uv writes it into a pylock.toml: one inline table, with its address first and its hash last.
@@ -31,6 +35,22 @@ def from_store(lock: bytes, objects: Objects, directory: Path) -> bytes:
         return head + b"path" + equals + b'"' + os.fsencode(path) + b'"' + tail
 
     return _ARCHIVE.sub(local, lock)
+
+
+def beside(wheels: "Sequence[str]", locked: "Collection[str]") -> bytes:
+    """Return the part of a lock that has wheels of this host installed with it, but for what it names itself."""
+    return b"".join(_package(wheel) for wheel in wheels if _name_of(wheel) not in locked)
+
+
+def _package(wheel: str) -> bytes:
+    version = os.path.basename(wheel).split("-")[1]
+    source = f"{{ path = {json.dumps(wheel)}, hashes = {{ sha256 = {json.dumps(sha256_of_file(wheel))} }} }}"
+    lines = ["", "[[packages]]", f'name = "{_name_of(wheel)}"', f'version = "{version}"', f"wheels = [{source}]", ""]
+    return os.fsencode("\n".join(lines))
+
+
+def _name_of(wheel: str) -> str:
+    return normalised(os.path.basename(wheel).split("-")[0])
 
 
 def places(lock: bytes) -> "dict[str, str]":

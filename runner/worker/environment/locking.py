@@ -11,13 +11,13 @@ from typing import Callable, Optional
 from runner.errors import EnvironmentBuildError, FormatError, IntegrityError, StoreError
 from runner.worker.codec import decode, encode
 from runner.worker.environment import pylock, sent
+from runner.worker.environment.logins import redacted
 from runner.worker.environment.mutex import locked
 from runner.worker.environment.pins import pins_of
 from runner.worker.environment.platforms import neutral
 from runner.worker.environment.project_lock import own_lock, specification
 from runner.worker.environment.resolving import Wish, resolve
 from runner.worker.environment.site import Site
-from runner.worker.environment.uv import redacted
 from runner.worker.facts import Gap
 from runner.worker.files import Json, canonical, read_json
 from runner.worker.files import replace as rewrite
@@ -65,9 +65,13 @@ class Taken:
     gaps: tuple[Gap, ...] = ()
 
 
-def take(site: Site, interpreter: Interpreter) -> Taken:
-    """Return the lock of a run, resolved where none is known."""
-    return known(site, interpreter) or _resolved(site, interpreter)
+def take(site: Site, interpreter: Interpreter, before_resolving: Callable[[], None]) -> Taken:
+    """Return the lock of a run, resolved where none is known, which takes a while."""
+    found = known(site, interpreter)
+    if found is None:
+        before_resolving()
+        found = _resolved(site, interpreter)
+    return found
 
 
 def known(site: Site, interpreter: Interpreter) -> Optional[Taken]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from runner.worker.environment.locking import Taken
 from runner.worker.environment.platforms import Target, there
 from runner.worker.environment.resolving import Wish, resolve
 from runner.worker.environment.site import Site
+from runner.worker.environment.virtualenv import Virtualenv
 from runner.worker.facts import Gap, InstalledEnvironment, Placement
 from runner.worker.files import Json, canonical
 from runner.worker.hashing import sha256_of
@@ -119,9 +121,10 @@ def _container(site: Site) -> InstalledEnvironment:
 def _virtualenv(site: Site) -> InstalledEnvironment:
     found = site.search.find(requested(site))
     interpreter = found.interpreter
-    taken = locking.take(site, interpreter)
-    key = key_of(site, interpreter, taken)
-    environment = _shelved(site, taken, key, _order(site, interpreter, taken, key))
+    with contextlib.closing(Virtualenv(site, interpreter)) as virtualenv:
+        taken = locking.take(site, interpreter, virtualenv.get_ready)  # what has no lock has no environment
+        key = key_of(site, interpreter, taken)
+        environment = _shelved(site, taken, key, _order(site, virtualenv, taken, key))
     return replace(environment, interpreter=interpreter, gaps=(*found.gaps, *taken.gaps, *environment.gaps))
 
 
@@ -150,17 +153,18 @@ def _shelved(site: Site, taken: Taken, key: str, order: shelf.Order) -> Installe
     return replace(environment, lock=taken.known.lock, lock_origin=taken.origin)
 
 
-def _order(site: Site, interpreter: Optional[Interpreter], taken: Taken, key: str) -> shelf.Order:
+def _order(site: Site, virtualenv: Optional[Virtualenv], taken: Taken, key: str) -> shelf.Order:
     made_of = _made_of(site, taken)
+    interpreter = None if virtualenv is None else virtualenv.interpreter
 
     def build_at(prefix: Path) -> Built:
-        if interpreter is None:
+        if virtualenv is None:
             from runner.worker.environment.conda import build as conda
 
             return conda.build(site, taken, prefix)
         from runner.worker.environment.build import build  # a warm run builds nothing
 
-        return build(site, interpreter, taken, prefix)
+        return build(site, virtualenv, taken, prefix)
 
     def why() -> str:
         from runner.worker.environment.nearness import in_a_line

@@ -19,6 +19,8 @@ EMPTY = b'lock-version = "1.0"\ncreated-by = "mlrun"\npackages = []\n'
 _AGAIN = "make it again: `mlrun lock --upgrade`, or `uv export`/`uv pip compile`"
 _BLOCK = re.compile(rb"^\[\[packages\]\]", re.MULTILINE)
 _TAIL = re.compile(rb"^\[\[?(?!\[?packages[.\]])", re.MULTILINE)
+_ADDRESS = re.compile(rb'\burl[ \t]*=[ \t]*"(https?://[^"\\\n]*)"')
+_PLACED = re.compile(rb"^(?:index|vcs|directory|archive)[ \t]*=|^\[packages\.(?:vcs|directory|archive)\]", re.MULTILINE)
 _WHEEL_PARTS = 5  # name, version, python, abi, platform; a build number is a sixth
 _USERINFO = re.compile(rb"(\bhttps?://)[^/\s@'\"]+@")
 _PASSWORD = re.compile(rb"(\b[a-z][a-z0-9+.-]*://[^/\s@'\":]+):[^/\s@'\"]+@")
@@ -124,16 +126,37 @@ def installable(data: bytes, project: Path) -> bytes:
     return _PATH.sub(absolute, data)
 
 
+def attributed(data: bytes, index_of: Callable[[str], Optional[str]]) -> bytes:
+    """Return a lock that says of each package which index it is from, where it says nothing (PEP 751 asks for it).
+
+    ``index_of`` is given the address of one of its archives.
+    """
+    head, blocks, tail = _parts(data)
+    for number, block in enumerate(blocks):
+        address = None if _PLACED.search(block) else _ADDRESS.search(block)
+        index = index_of(os.fsdecode(address[1])) if address else None
+        if index is not None and '"' not in index:
+            blocks[number] = block.replace(b"[[packages]]", b'[[packages]]\nindex = "' + os.fsencode(index) + b'"', 1)
+    return head + b"".join(blocks) + tail
+
+
 def only(data: bytes, wanted: Callable[[Locked], bool]) -> bytes:
     """Return a lock that names only what is wanted. Nothing left: empty bytes."""
+    head, blocks, tail = _parts(data)
+    if not blocks:
+        return b"" if not read(data) else data
+    kept = [block for block in blocks if wanted(read(b'lock-version = "1.0"\n' + block)[0])]
+    return head + b"".join(kept) + tail if kept else b""
+
+
+def _parts(data: bytes) -> "tuple[bytes, list[bytes], bytes]":
+    """Return what stands before the packages of a lock, each of them, and what stands behind."""
     starts = [match.start() for match in _BLOCK.finditer(data)]
     if not starts:
-        return b"" if not read(data) else data
+        return data, [], b""
     tail = _TAIL.search(data, starts[-1] + len(b"[[packages]]"))
     ends = [*starts[1:], tail.start() if tail else len(data)]
-    blocks = [data[start:end] for start, end in zip(starts, ends)]
-    kept = [block for block in blocks if wanted(read(b'lock-version = "1.0"\n' + block)[0])]
-    return data[: starts[0]] + b"".join(kept) + data[ends[-1] :] if kept else b""
+    return data[: starts[0]], [data[start:end] for start, end in zip(starts, ends)], data[ends[-1] :]
 
 
 def without(data: bytes, unwanted: Collection[str]) -> bytes:

@@ -14,6 +14,7 @@ from typing import Callable, Optional
 from urllib.parse import urlsplit
 
 from runner.errors import EnvironmentBuildError
+from runner.worker.environment.logins import apart, redacted
 from runner.worker.files import replace as rewrite
 from runner.worker.hashing import stat_key
 from runner.worker.tools import Finished, TimedOut, call, stream
@@ -44,7 +45,6 @@ _HOSTS = frozenset(
 _HIDDEN = frozenset(("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE"))
 _FAILURES = ("error", "hint", "  \N{MULTIPLICATION SIGN}")
 _NOISE = re.compile(r"^(  | [+~-] |Using Python |warning: The `--pylock`|$)")
-_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@")
 INSTALL = "`python3 -m pip install --user uv`, or see uv's installation page"
 OLDEST = (0, 8)  # of uv: the first whose `pylock.toml` is what is written and read here; pyproject.toml says the same
 _PATIENCE = 60.0  # seconds a program may take to say its version: it may lie on a slow disk
@@ -112,9 +112,8 @@ class Uv:
             for name, value in os.environ.items()
             if name not in _HIDDEN and (not name.startswith("UV_") or name in _HOSTS)
         }
-        environ.update(
-            {name: self._here(name, value) for name, value in self.installer.items() if name[:6] != "MLRUN_"}
-        )
+        given = {name: self._here(name, value) for name, value in self.installer.items() if name[:6] != "MLRUN_"}
+        environ.update(apart(given))
         if AS_OF in self.installer:
             environ["UV_EXCLUDE_NEWER"] = self.installer[AS_OF]
         if self.netrc is not None and "MLRUN_NETRC" in self.installer:
@@ -198,11 +197,6 @@ def wants_login(text: str) -> str:
     if "401 unauthorized" not in text.lower() and "403 forbidden" not in text.lower():
         return ""
     return "the index wants a login: in pip.conf or uv.toml, in a UV_INDEX_..._PASSWORD variable, or in ~/.netrc"
-
-
-def redacted(text: str) -> str:
-    """Return a text without the user and password of the URLs in it."""
-    return _USERINFO.sub(r"\1", text)
 
 
 def _release(said: str) -> tuple[int, ...]:

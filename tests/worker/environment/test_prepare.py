@@ -62,19 +62,30 @@ def test_virtualenv_makes_it_where_there_is_one(host: Host) -> None:
     assert by_uv.installed_digest == environment.installed_digest
 
 
+@pytest.mark.parametrize("requirements", [(), ("blue",)])
 @pytest.mark.parametrize("by", ["uv", "virtualenv"])
-def test_uv_puts_virtualenvs_own_seeds_in_or_virtualenv_does(host: Host, by: str) -> None:
-    refusing = host.root / "uv"
-    refusing.write_text(f'#!/bin/sh\ncase "$*" in *wheels/embed*) exit 1;; esac\nexec {host.placement.uv} "$@"\n')
-    refusing.chmod(0o755)
-    environment = host.prepare(manager=None, placed={} if by == "uv" else {"uv": str(refusing)})
+def test_uv_puts_virtualenvs_own_seeds_in_or_virtualenv_does(
+    host: Host, by: str, requirements: tuple[str, ...]
+) -> None:
+    scriptless = host.root / "python"
+    scriptless.write_text(f'#!/bin/sh\ncase "$1" in -c) exit 1;; esac\nexec {sys.executable} "$@"\n')
+    scriptless.chmod(0o755)
+    placed = {} if by == "uv" else {"python": str(scriptless)}
+    environment = host.prepare(*requirements, manager=None, placed=placed)
     assert environment.built_by.startswith("virtualenv ")
-    pip, *others = environment.packages
-    assert pip.version == get_embed_wheel("pip", "{}.{}".format(*sys.version_info)).version
-    assert [one.name for one in others] == (["setuptools"] if sys.version_info < (3, 12) else [])
+    assert host.names(environment) == set(requirements)
+    versions = {one.name: one.version for one in environment.packages}
+    assert versions["pip"] == get_embed_wheel("pip", "{}.{}".format(*sys.version_info)).version
+    assert ("setuptools" in versions) == (sys.version_info < (3, 12))
     site = next(Path(environment.prefix).glob("lib/*/site-packages"))
     assert (by == "virtualenv") is any(site.glob("pip-*.virtualenv"))
     subprocess.run([f"{environment.bin}/pip", "--version"], check=True, capture_output=True)
+
+
+def test_a_pip_that_the_project_asks_for_is_not_the_seeds(host: Host) -> None:
+    make_wheel(host.wheels, "pip", "9999.0")
+    environment = host.prepare("pip", manager=None)
+    assert {one.version for one in environment.packages if one.name == "pip"} == {"9999.0"}
 
 
 def test_without_virtualenv_uv_makes_it(host: Host) -> None:

@@ -142,3 +142,38 @@ def test_a_lock_serves_a_whole_series(tmp_path):
     assert b'requires-python = ">=3.11"\n' in pylock.installable(lock, tmp_path)
     other = lock.replace(b">=3.11.7", b">=3.12,<4")
     assert b'requires-python = ">=3.12,<4"\n' in pylock.installable(other, tmp_path)
+
+
+def test_a_lock_is_told_the_index_of_each_package_that_has_one() -> None:
+    digest = "0" * 64
+    wheel = f'{{ url = "https://host/a.whl", hashes = {{ sha256 = "{digest}" }} }}'
+    lock = f"""lock-version = "1.0"
+[[packages]]
+name = "told"
+index = "https://own"
+wheels = [{wheel}]
+
+[[packages]]
+name = "untold"
+wheels = [{wheel}]
+
+[[packages]]
+name = "direct"
+archive = {wheel}
+
+[[packages]]
+name = "repository"
+[packages.vcs]
+url = "https://host/a.git"
+commit-id = "{"1" * 40}"
+
+[[packages]]
+name = "here"
+wheels = [{{ path = "a.whl", hashes = {{ sha256 = "{digest}" }} }}]
+
+[tool.other]
+url = "https://host"
+"""
+    told = pylock.attributed(lock.encode(), lambda address: f"{address}/simple").decode()
+    new = '[[packages]]\nindex = "https://host/a.whl/simple"\nname = "untold"'
+    assert told == lock.replace('[[packages]]\nname = "untold"', new)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Optional
 
 from runner.worker.codec import encode
-from runner.worker.environment import build as wheels
-from runner.worker.environment.build import Built
+from runner.worker.environment.build import Built, gaps
 from runner.worker.environment.conda import installed, lockfile, program, rattler
 from runner.worker.environment.conda.lockfile import CondaLock
+from runner.worker.environment.installing import install, install_locals
 from runner.worker.environment.interpreters import Interpreters
 from runner.worker.environment.locking import Taken, bytes_of
 from runner.worker.environment.site import Site
@@ -50,8 +50,8 @@ def _completed(site: Site, taken: Taken, prefix: Path, lock: CondaLock, by: "tup
     tool, scripts = by
     pip = [one for one in lock.pip_packages if one.directory is None]
     if pip:
-        wheels.install(site, lock.pip.encode(), prefix)
-    wheels.install_locals(site, taken.known.locals, prefix)
+        install(site, lock.pip.encode(), prefix)
+    install_locals(site, taken.known.locals, prefix)
     digests = {one.name: one.digest for one in installed.contents(prefix, read=False)}
     packages = installed.packages(prefix, lock.packages, pip)
     environment = InstalledEnvironment(
@@ -70,7 +70,7 @@ def _completed(site: Site, taken: Taken, prefix: Path, lock: CondaLock, by: "tup
             "CONDA_DEFAULT_ENV": str(prefix),
             "CONDA_SHLVL": "1",
         },
-        gaps=(*wheels.gaps(packages, pip), *_gaps(scripts)),
+        gaps=(*gaps(packages, pip), *_gaps(scripts)),
     )
     return Built(environment, digests)
 

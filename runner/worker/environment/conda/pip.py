@@ -13,10 +13,10 @@ from runner.worker.codec import encode
 from runner.worker.environment import pylock
 from runner.worker.environment.conda import rattler
 from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage, host_platform
+from runner.worker.environment.logins import redacted
 from runner.worker.environment.pins import hold_to, pins_of
 from runner.worker.environment.pylock import normalised
 from runner.worker.environment.site import Site
-from runner.worker.environment.uv import redacted
 
 _PLATFORMS = {
     "linux-64": "x86_64-unknown-linux-gnu",

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage
+from runner.worker.environment.logins import redacted
 from runner.worker.environment.site import Site
-from runner.worker.environment.uv import redacted
 from runner.worker.hashing import sha256_of_file
 from runner.worker.tools import Finished, stream
 from runner.worker.values import dataclass

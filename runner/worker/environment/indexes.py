@@ -1,0 +1,46 @@
+"""Which of the indexes that uv is configured with an archive is from: uv looks into its cache index by index.
+
+A lock that says nothing of it makes uv ask the server for each archive again, and take all of it again where that
+server lets nothing be kept, as mirrors and PyTorch's index do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
+from typing import Optional
+from urllib.parse import urlsplit
+
+from runner.worker.environment.logins import redacted
+
+_PYPI = "https://pypi.org/simple"
+
+
+def index_of(address: str, installer: Mapping[str, str]) -> Optional[str]:
+    """Return the index that an archive is from, None where there is none.
+
+    That is the one whose address its own begins like, else the default one: a wrong guess is one that uv has nothing
+    of in its cache, and costs no more than none.
+    """
+    if installer.get("MLRUN_NO_INDEX"):
+        return None
+    *others, default = _indexes(installer)
+    return max((default, *others), key=lambda index: _alike(address, index))
+
+
+def _indexes(installer: Mapping[str, str]) -> Iterator[str]:
+    """Yield the indexes without their logins, the default one last."""
+    for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
+        for word in installer.get(name, "").split():
+            label, named, address = word.partition("=")
+            yield redacted(address if named and "/" not in label else word)
+    yield redacted(installer.get("UV_DEFAULT_INDEX") or installer.get("UV_INDEX_URL") or _PYPI)
+
+
+def _alike(address: str, index: str) -> int:
+    """Return how far two addresses are the same; 0 on different hosts."""
+    left, right = urlsplit(redacted(address)), urlsplit(index)
+    if left.netloc != right.netloc:
+        return 0
+    pairs = zip(left.path.split("/"), right.path.split("/"))
+    return 1 + len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from runner.backends.ssh.seed import pip_wheel
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment.uv import redacted
+from runner.worker.environment.logins import redacted
 from runner.worker.tools import Finished, call
 
 _PIP_VARIABLES = {  # of uv, as pip has them; by environment, because URLs can hold passwords

@@ -15,7 +15,6 @@ from runner.backends.ssh.laid_out import laid_out
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import pylock, sent
 from runner.worker.environment.locking import common
-from runner.worker.environment.logins import redacted
 from runner.worker.environment.platforms import Target
 from runner.worker.environment.project_lock import own_lock
 from runner.worker.environment.resolving import Wish, resolve

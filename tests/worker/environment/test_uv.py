@@ -12,7 +12,8 @@ import pytest
 from runner.environments.choice import Choice
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment.uv import OLDEST, Uv, find_uv, redacted, unfit
+from runner.worker.environment.logins import redacted
+from runner.worker.environment.uv import OLDEST, Uv, find_uv, unfit
 from runner.worker.tools import Finished
 from tests.environments.wheels import make_wheel
 

@@ -188,14 +188,18 @@ def test_a_uv_lock_that_is_not_stale(locked: Path, tmp_path: Path, look: Look, o
         ('dependencies = ["lib"]', '[tool.uv.sources]\nlib = {path = "lib"}\n'),
         ('dependencies = ["blue @ file://WHEELS/blue-1.0-py3-none-any.whl"]', ""),
         ("dependencies = [\"blue; python_version < '3.12'\", \"blue>=1; python_version >= '3.12'\"]", ""),
+        ("", "[dependency-groups]\nMy_Tests = ['blue']\n"),
+        ("", "[dependency-groups]\ndev = ['blue']\n[tool.uv]\ndev-dependencies = ['red']\n"),
     ],
 )
 def test_a_uv_lock_with_more_than_ranges(project: Path, tmp_path: Path, look: Look, text: str, more: str) -> None:
-    make_wheel(tmp_path / "wheels", "blue")
+    for name in ("blue", "red"):
+        make_wheel(tmp_path / "wheels", name)
     (project / "lib").mkdir()
     (project / "lib" / "pyproject.toml").write_text("[project]\nname = 'lib'\nversion = '1'\n")
     head = "[project]\nname = 'p'\nversion = '1'\nrequires-python = '>=3.9'\n"
-    where = f"{more}[tool.uv]\nno-index = true\nfind-links = ['WHEELS']\n"
+    own = more.partition("[tool.uv]\n")
+    where = f"{own[0]}[tool.uv]\nno-index = true\nfind-links = ['WHEELS']\n{own[2]}"
     (project / "pyproject.toml").write_text(f"{head}{text}\n{where}".replace("WHEELS", str(tmp_path / "wheels")))
     assert uv_says(project) == ""
     look(project, wanted_by(project), tmp_path)

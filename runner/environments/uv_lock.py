@@ -70,11 +70,12 @@ def _differences(pyproject: Table, about: Table, metadata: Table) -> Iterator[st
         lists = {**_texts({"": about.get("dependencies")}), **_texts(about.get("optional-dependencies"))}
         wanted = [line for lines in lists.values() for line in lines]
         yield from _unlike(wanted, metadata.get("requires-dist", []), "")
-    tool = pyproject.get("tool", {}).get("uv", {})
+    tools = pyproject.get("tool")
+    own = tools.get("uv") if isinstance(tools, dict) else None
     known = metadata.get("requires-dev", {})
     for name, lines in _texts(pyproject.get("dependency-groups")).items():
         group = normalised(name)
-        has_more = group == "dev" and "dev-dependencies" in tool  # an older name of that group
+        has_more = group == "dev" and isinstance(own, dict) and "dev-dependencies" in own  # an older name of that group
         if all(isinstance(line, str) for line in lines) and isinstance(known, dict) and not has_more:
             yield from _unlike(lines, known.get(group, []), f" in the group {group}")
 

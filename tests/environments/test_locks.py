@@ -206,7 +206,9 @@ def test_a_uv_lock_with_more_than_ranges(project: Path, tmp_path: Path, look: Lo
 
 
 @LOOKS
-@pytest.mark.parametrize("text", ["dynamic = ['dependencies']", "dependencies = ['?']"])
+@pytest.mark.parametrize(
+    "text", ["dynamic = ['dependencies']", "dependencies = ['?']", "dependencies = ['blue']\n[tool]\nuv = 1"]
+)
 def test_what_only_uv_can_know_is_left_to_it(project: Path, tmp_path: Path, look: Look, text: str) -> None:
     (project / "pyproject.toml").write_text(f"[project]\nname = 'p'\n{text}\n")
     known = "[package.metadata]\nrequires-dist = [{name = 'blue'}]\n"

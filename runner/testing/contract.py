@@ -110,6 +110,26 @@ class Contract:
         assert [data for _, data in moments] == [b"early\n", b"late\n"]
         assert moments[1][0] - moments[0][0] > 0.5
 
+    def test_following_goes_on_where_it_was_interrupted(self, backend, lab):
+        command = "seq 1000; sleep 1; seq 1000 2000; head -c 500000 /dev/urandom > made"
+        run, ticket = self.submit(backend, lab, command, outputs=("made",))
+
+        class Interrupted(Collected):
+            def stdout(self, data):
+                super().stdout(data)
+                raise KeyboardInterrupt
+
+        first, sink = Interrupted(), Collected()
+        with pytest.raises(KeyboardInterrupt):
+            backend.follow(ticket, first)
+        assert backend.follow(ticket, sink) == 0
+        assert first.out
+        backend.collect(ticket, run)
+        assert first.out + sink.out == b"".join(b"%d\n" % n for n in [*range(1, 1001), *range(1000, 2001)])
+        assert run.stdout.read_bytes() == first.out + sink.out
+        [made] = run.read_files(run.outputs).files
+        assert lab.store.objects.has(made.sha256, 500000)
+
     def test_the_files_of_a_run_are_collected(self, backend, lab):
         run, ticket = self.submit(backend, lab, "true")
         backend.follow(ticket, Collected())

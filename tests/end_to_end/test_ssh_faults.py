@@ -222,6 +222,20 @@ def test_a_machine_that_is_away_takes_no_run(mlrun: Mlrun, heavy: Project, machi
         machine.boot()
 
 
+def test_a_machine_that_takes_its_time_does_not_hold_up_a_list(mlrun: Mlrun, heavy: Project, shut: Path, home: Path):
+    with (home / ".config" / "mlrun" / "hosts.toml").open("a") as file:
+        file.write(f"[hosts.stuck]\naddress = 'lab'\nlauncher = 'slurm'\nsetup = '{WAIT}'\n")
+    process, _ = begin(mlrun, heavy, "long", "stuck")
+    until(lambda: list((home / "store" / "runs").glob("*/ticket.json")))
+    kill(process)
+    began = time.monotonic()
+    [run] = mlrun("list", "--json").ok().json["runs"]
+    assert time.monotonic() - began < 15
+    assert run["status"] == "unreachable"
+    shut.unlink()
+    until(lambda: listed(mlrun) == "lost")
+
+
 def test_a_name_that_leads_elsewhere_now_loses_no_run(mlrun: Mlrun, heavy: Project, machine, home: Path):
     identity = mlrun(
         "run", heavy.path, "-e", "forever", "--env-manager", "local", "--on", "lab", "-d"

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from runner.store.store import Store
 
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between tries to deliver a run over a link that is cut
-_LOOKING = 5.0  # seconds a look may take: `mlrun list` waits for it
+_LOOKING = 5.0  # seconds without a sign of life, where one looks: `mlrun list` waits for it
+_ANSWERING = 10.0  # seconds for the answer, whatever the machine is at
 _QUICK = 8 << 20  # bytes that are brought by the way
 _HOSTS = 16  # looked at at a time
 
@@ -116,6 +117,9 @@ class SshBackend:
             ended = self.look([ticket])[ticket.run]
             if not ended.ended:
                 raise
+        except BaseException:
+            self._drop(tickets.host_of(ticket))  # what was on its way is in nobody's hands
+            raise
         if follow.results is not None:
             self._listed[ticket.run] = follow.results
         if ended.outcome is None:
@@ -137,7 +141,7 @@ class SshBackend:
     def collect_quickly(self, ticket: Ticket, run: RunDirectory) -> None:
         """As ``collect``, where it is no more than a few megabytes; else nothing."""
         connection = self._connection(tickets.host_of(ticket), quietly=True)
-        found = Bring(connection.ask("results", run=ticket.run), run, _objects(run))
+        found = Bring(connection.ask("results", within=_ANSWERING, run=ticket.run), run, _objects(run))
         outputs = tickets.fetches(ticket)
         if sum(item.size for item in found.lacking(outputs=outputs)) <= _QUICK:
             found.finish(connection, outputs=outputs)
@@ -199,12 +203,13 @@ class SshBackend:
     def _ask_for_states(self, host: Host, runs: Sequence[Sequence[object]]) -> list[Mapping[str, Any]]:
         reused = _key(host) in self._connections
         try:
-            return list(self._connection(host, quietly=True).ask("look", runs=runs).head["states"])
+            connection = self._connection(host, quietly=True)
+            return list(connection.ask("look", within=_ANSWERING, runs=runs).head["states"])
         except Unreachable:
             self._drop(host)
             if not reused:
                 raise
-        return list(self._connection(host, quietly=True).ask("look", runs=runs).head["states"])
+        return self._ask_for_states(host, runs)
 
     def _state(self, ticket: Ticket, said: Mapping[str, Any]) -> State:
         """Return what a machine said of a run; one that it does not know, and never will, is lost."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -92,10 +94,13 @@ class Connection:
                 self._is_up = True
         self._reader.patience = self.patience
 
-    def ask(self, kind: str, body: bytes = b"", **head: Any) -> Frame:
-        """Send a request and return its answer; what the worker there refuses is raised here."""
+    def ask(self, kind: str, body: bytes = b"", *, within: float = math.inf, **head: Any) -> Frame:
+        """Send a request and return its answer; what the worker there refuses is raised here.
+
+        ``within``: so many seconds it may take, whatever signs of life there are; then the connection is of no use.
+        """
         self.tell(kind, body, **head)
-        return self.hear()
+        return self.hear(within)
 
     def tell(self, kind: str, body: bytes = b"", **head: Any) -> None:
         """Send a request and wait for nothing; where the other end has refused it meanwhile, that is raised."""
@@ -110,16 +115,21 @@ class Connection:
         except Cut:
             self._raise_last_words()
 
-    def hear(self) -> Frame:
-        """Return the next answer; Unreachable where the link is cut."""
+    def hear(self, within: float = math.inf) -> Frame:
+        """Return the next answer; Unreachable where the link is cut, or it takes longer than ``within`` seconds."""
         self.ready()
+        deadline = time.monotonic() + within
         while True:
+            left = deadline - time.monotonic()
+            self._reader.patience = max(0.0, min(self.patience, left))
             try:
                 frame = self.channel.receive()
                 if frame.kind == "lack-worker":
                     self.channel.send("worker", self._archive.read_bytes())
                     continue
             except Cut:
+                if self._reader.is_silent and left < self.patience:
+                    raise Unreachable(self.host, f"it has not answered within {within:.0f} s") from None
                 raise self._failure() from None
             if frame.kind == "beat":
                 continue

@@ -113,6 +113,12 @@ class Machine:
             assert time.monotonic() < deadline, f"sshd does not answer: {self.log()}"
             time.sleep(0.02)
 
+    @property
+    def enter(self):
+        """The words before a command that have it run there, by root and past sshd."""
+        [init] = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        return ("nsenter", "--target", init, "--mount", "--uts", "--net", "--pid")
+
     def halt(self):
         """Pull the plug: every process there is gone."""
         os.killpg(self._process.pid, signal.SIGKILL)

@@ -315,10 +315,8 @@ def login_node(isolated: Machine, home: Path) -> Cluster:
     need_slurm()
     base = isolated.state / "home" / "cluster"
     base.mkdir(exist_ok=True)
-    [init] = Path(f"/proc/{isolated._process.pid}/task/{isolated._process.pid}/children").read_text().split()
-    enter = ("nsenter", "--target", init, "--mount", "--uts", "--net", "--pid")
     # It goes with the machine, when that is rebooted.
-    made = Cluster(base, "lab-machine", Path("/home/cluster"), enter=enter)
+    made = Cluster(base, "lab-machine", Path("/home/cluster"), enter=isolated.enter)
     if not (base / "slurm.conf").exists() or not made.call("scontrol", "ping", check=False).endswith("UP"):
         made.call("sh", "-c", _GROUPS)
         made.start()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.end_to_end.conftest import Mlrun, Project, until
 from tests.machines import Machine
 
 WAIT = "while [ -e ~/shut ]; do sleep 0.1; done"
+STUCK = f"[hosts.stuck]\naddress = 'lab'\nlauncher = 'slurm'\nsetup = '{WAIT}'\n"
 SLOW = f"[hosts.slow]\naddress = 'lab'\nsetup = 'echo preparing; {WAIT}'\n"
 SMALL = "[hosts.small]\naddress = 'lab'\nhome = '/mnt/small/store'\ncache = '/mnt/small/cache'\n"
 MANY = 15_000_000  # bytes: two and a half seconds at the rate of the throttled link
@@ -23,7 +25,7 @@ def impatient(isolated, monkeypatch, home):
     """A near side that notices after two seconds that a link is cut."""
     monkeypatch.setenv("MLRUN_SSH_PATIENCE", "2")
     with (home / ".config" / "mlrun" / "hosts.toml").open("a") as file:
-        file.write(SLOW + SMALL)
+        file.write(SLOW + SMALL + STUCK)
 
 
 @pytest.fixture
@@ -58,8 +60,6 @@ def spoken(path: Path, word: str) -> bool:
 
 def begin(mlrun: Mlrun, project: Project, entry: str, host: str = "lab", *more: str):
     """Start `mlrun run` and return its process, and the file that its talk goes to."""
-    import subprocess
-
     from tests.end_to_end.conftest import MLRUN
 
     talk = mlrun.cwd / "talk"
@@ -222,9 +222,24 @@ def test_a_machine_that_is_away_takes_no_run(mlrun: Mlrun, heavy: Project, machi
         machine.boot()
 
 
+def test_a_login_refused_after_a_cut_says_nothing_of_the_run(mlrun: Mlrun, heavy: Project, machine, shut: Path, home):
+    shells = [*machine.enter, "sh", "-c"]
+    process, talk = begin(mlrun, heavy, "long", "stuck")
+    until(lambda: list((home / "store" / "runs").glob("*/ticket.json")))
+    time.sleep(1)  # the machine has been told of the run, and is at its `setup`
+    subprocess.run([*shells, "mv /mnt/authorized /mnt/barred"], check=True, timeout=60)
+    try:
+        machine.disconnect()
+        until(lambda: spoken(talk, "lets nobody in"))
+    finally:
+        subprocess.run([*shells, "mv /mnt/barred /mnt/authorized"], check=True, timeout=60)
+    assert "it is tried again" in talk.read_text()
+    shut.unlink()
+    assert process.wait(60) == 125
+    assert "Slurm" in talk.read_text()  # which is not set up there: the machine itself says how the run ended
+
+
 def test_a_machine_that_takes_its_time_does_not_hold_up_a_list(mlrun: Mlrun, heavy: Project, shut: Path, home: Path):
-    with (home / ".config" / "mlrun" / "hosts.toml").open("a") as file:
-        file.write(f"[hosts.stuck]\naddress = 'lab'\nlauncher = 'slurm'\nsetup = '{WAIT}'\n")
     process, _ = begin(mlrun, heavy, "long", "stuck")
     until(lambda: list((home / "store" / "runs").glob("*/ticket.json")))
     kill(process)

@@ -182,7 +182,9 @@ class SshBackend:
         for pause in (*_PAUSES, None):
             try:
                 return delivery.over(self._connection(host))
-            except Unreachable as error:
+            except BackendError as error:
+                if not (isinstance(error, Unreachable) or delivery.may_have_started):
+                    raise
                 self._drop(host)
                 self._say(f"{error.message}; it is tried again")
                 if pause is None and not delivery.may_have_started:

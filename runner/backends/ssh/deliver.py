@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from runner.backends.ssh.cargo import Cargo
 from runner.backends.ssh.connection import Connection
-from runner.errors import BackendError
+from runner.backends.ssh.refusals import Unreachable
+from runner.errors import BackendError, MlrunError
 from runner.worker.codec import decode, encode
 from runner.worker.files import canonical
 from runner.worker.remote.blobs import send
@@ -32,10 +33,17 @@ class Delivery:
 
     def over(self, connection: Connection) -> str:
         """Deliver over a connection and return the run's directory there, which a worker has claimed."""
+        connection.ready()
         for _ in range(_ROUNDS):
             submission = canonical(encode(self._cargo.submission))
             self.may_have_started = True
-            answer = connection.ask("submit", submission)
+            try:
+                answer = connection.ask("submit", submission)
+            except Unreachable:
+                raise
+            except MlrunError:  # the machine has answered, and takes no run
+                self.may_have_started = False
+                raise
             if answer.kind == "launched":
                 return str(answer.head["directory"])
             self.may_have_started = False

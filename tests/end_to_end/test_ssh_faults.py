@@ -193,6 +193,37 @@ def test_a_full_disk_is_said(mlrun: Mlrun, heavy: Project):
     assert (record["run"]["status"], record["result"]["reason"]) == ("failed", "submit")
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of this machine that is full soon."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", path], check=True)
+    yield path
+    subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def test_a_full_disk_here_is_said_with_what_helps_here(mlrun: Mlrun, heavy: Project, disk: Path):
+    heavy.write(
+        "MLproject",
+        "entry_points:\n  print: {command: 'head -c 15000000 /dev/zero | fold; echo'}\n"
+        "  make: {outputs: [out.bin], command: 'head -c 15000000 /dev/urandom > out.bin'}\n",
+    )
+    for number, entry in enumerate(("print", "make")):
+        home = {"MLRUN_HOME": str(disk / entry)}
+        arguments = ("run", heavy.path, "-e", entry, "--env-manager", "local", "--on", "lab")
+        said = mlrun(*arguments, **home)
+        assert said.code == 125
+        message, _, hint = said.err.strip().rpartition("error: ")[2].partition("\n\nhint: ")
+        assert message.startswith(f"cannot write {'to ' * number}{disk}")
+        assert "No space left on device" in message
+        assert "MLRUN_HOME" in hint
+        subprocess.run(["mount", "-o", f"remount,size={60 + 60 * number}m", disk], check=True)
+        assert mlrun("wait", "latest", **home).code == 0
+        assert len(mlrun("logs", "latest", **home).ok().out) == (0 if number else 15187500)
+        subprocess.run(["sh", "-c", f"rm -rf {disk}/*; mount -o remount,size=6m {disk}"], check=True)
+
+
 def test_a_machine_that_was_rebooted_has_lost_its_runs(mlrun: Mlrun, heavy: Project, machine):
     identity = mlrun(
         "run", heavy.path, "-e", "forever", "--env-manager", "local", "--on", "lab", "-d"

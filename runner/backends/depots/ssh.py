@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.backends.host import Host
 from runner.backends.ssh.connection import Connection
+from runner.worker.files import cure
 from runner.worker.remote.blobs import Blob, send
 from runner.worker.remote.depot import Item, items_of, pairs
 from runner.worker.remote.frames import Channel, Frame
@@ -61,7 +62,7 @@ class SshDepot:
         if not files:
             return
         aside = next(iter(files.values())).parent
-        inbox = Inbox(aside, {item.sha256: [Place(str(path))] for item, path in files.items()})
+        inbox = Inbox(aside, {item.sha256: [Place(str(path))] for item, path in files.items()}, cure)
         self._connection.tell("depot", verb="get", root=self._root, make=False, items=pairs(files))
         while (frame := self._connection.hear()).kind == "blobs":
             inbox.take(frame)

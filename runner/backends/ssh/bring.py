@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from runner.errors import IntegrityError, StoreError
 from runner.store.locks import settling
 from runner.worker.codec import decode, encode
+from runner.worker.files import cure, replace, write_once
 from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.objects import Objects
 from runner.worker.remote.inbox import Inbox, Place
@@ -58,7 +59,7 @@ class Bring:
     def _receive(self, connection: Connection, items: Sequence[Item]) -> int:
         if not items:
             return 0
-        inbox = Inbox(self._objects.root / "tmp", _places(self._target(item) for item in items))
+        inbox = Inbox(self._objects.root / "tmp", _places(self._target(item) for item in items), cure)
         once = tuple({item.sha256: item for item in items}.values())  # an artifact is an object as well
         offsets = [_offset(inbox, item) for item in once]
         connection.tell("send", run=self._run.id, items=encode(Results(once)), offsets=offsets)
@@ -139,8 +140,6 @@ def _places(pairs: Iterable[tuple[str, Place]]) -> dict[str, list[Place]]:
 
 def _write(path: Path, data: bytes) -> None:
     """Give a file its content, whole or not at all; one that has it already is left alone."""
-    from runner.worker.files import replace, write_once
-
     try:
         if path.is_file() and path.read_bytes() == data:
             return
@@ -151,4 +150,4 @@ def _write(path: Path, data: bytes) -> None:
             replace(path, data)
     except OSError as error:
         message = f"cannot write {path}: {error.strerror}"
-        raise StoreError(message, hint="free some space, or see who owns the store") from error
+        raise StoreError(message, hint=cure(error)) from error

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from runner.backends.backend import Sink, Ticket
 from runner.backends.host import Host
 from runner.backends.ssh.refusals import Unreachable
+from runner.errors import StoreError
 from runner.worker.codec import decode
 from runner.worker.execution.progress import texts
-from runner.worker.files import read_block
+from runner.worker.files import cure, read_block
 from runner.worker.remote.frames import Frame
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
@@ -121,11 +122,15 @@ class Follow:
 
 def _write_at(path: Path, offset: int, data: bytes) -> None:
     """Write at an offset: several that follow the same run write the same bytes to the same places."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(descriptor, view, offset)
-            view, offset = view[written:], offset + written
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(descriptor, view, offset)
+                view, offset = view[written:], offset + written
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}; the run goes on there"
+        raise StoreError(message, hint=cure(error)) from error

@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from runner.errors import IntegrityError, StoreError
 from runner.worker.objects import clone_or_copy
@@ -30,6 +30,10 @@ class Place:
     mode: int = 0o600
 
 
+def _cure_there(_: OSError) -> str:
+    return "free some space there, or give the host another `home`"
+
+
 class Inbox:
     """Takes blobs in, each to its places.
 
@@ -37,8 +41,14 @@ class Inbox:
     same offsets: whoever is first moves the file to its place, where the other goes on writing what is there already.
     """
 
-    def __init__(self, aside: Path, places: Mapping[str, Sequence[Place]]) -> None:
-        """Name where pieces lie, and where each blob belongs; IntegrityError where one is named by no digest."""
+    def __init__(
+        self, aside: Path, places: Mapping[str, Sequence[Place]], cure: Callable[[OSError], str] = _cure_there
+    ) -> None:
+        """Name where pieces lie, and where each blob belongs; IntegrityError where one is named by no digest.
+
+        ``cure`` says what to do where nothing can be written; on the machine of a run, unless it is said.
+        """
+        self._cure = cure
         self._coming: dict[str, _Coming] = {}
         for sha256 in places:
             if not _DIGEST.fullmatch(sha256):  # files are named by it before its bytes are known
@@ -72,7 +82,7 @@ class Inbox:
                 self._take(sha256, offset, size, data)
         except OSError as error:
             message = f"cannot write to {error.filename or self._aside}: {error.strerror}"
-            raise StoreError(message, hint="free some space there, or give the host another `home`") from error
+            raise StoreError(message, hint=self._cure(error)) from error
         self.bytes += len(frame.body)
 
     def sync(self, below: float = math.inf) -> None:

@@ -224,6 +224,31 @@ def test_a_full_disk_here_is_said_with_what_helps_here(mlrun: Mlrun, heavy: Proj
         subprocess.run(["sh", "-c", f"rm -rf {disk}/*; mount -o remount,size=6m {disk}"], check=True)
 
 
+def test_the_workers_files_may_go_while_a_run_goes_on_and_are_brought_again(
+    mlrun: Mlrun, project: Project, machine, shut: Path
+):
+    made = "mkdir $MLRUN_RUN_DIR/artifacts; echo picture > $MLRUN_RUN_DIR/artifacts/plot; echo up; " + WAIT
+    project.write("MLproject", f"entry_points:\n  main: {{command: '{made}; exit 7'}}\n")
+    process = mlrun.popen("run", project.path, "--env-manager", "local", "--on", "lab")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    clean(machine, lambda _: True)
+    shut.unlink()
+    process.communicate(timeout=60)
+    assert process.returncode == 7
+    assert (mlrun.directory() / "artifacts" / "plot").read_text() == "picture\n"
+    for name in ("cancel", "attend", "execute"):
+        clean(machine, lambda path, name=name: path.name.startswith(f"{name}."))
+        assert mlrun("run", project.path, "--env-manager", "local", "--on", "lab").code == 7
+
+
+def clean(machine: Machine, is_old) -> None:
+    """Remove files of the workers there, as those do who clean scratch disks by the age of files."""
+    for path in (machine.home / ".cache" / "mlrun" / "workers").rglob("*"):
+        if path.is_file() and is_old(path):
+            path.unlink()
+
+
 def test_a_machine_that_was_rebooted_has_lost_its_runs(mlrun: Mlrun, heavy: Project, machine):
     identity = mlrun(
         "run", heavy.path, "-e", "forever", "--env-manager", "local", "--on", "lab", "-d"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 from runner.backends.host import Host
-from runner.backends.packing import pack
 
 NO_PYTHON = 94  # exit code: no Python that is new enough
 
@@ -23,9 +23,10 @@ COMMAND = (
     "code=$?; case $code in 2|94|126|127) ;; *) exit $code;; esac; done; exit 94'"
 )
 
-# Answers with a mark, because a login shell may have printed things before; then takes the worker in if it is new.
+# Answers with a mark, because a login shell may have printed things before; then takes the worker in if it is new, or
+# if who cleans a cache has taken some of its files: by their age, as clusters do on scratch disks.
 PROGRAM = b"""\
-import hashlib, io, json, os, shutil, sys, zipfile, zlib
+import contextlib, hashlib, io, json, os, shutil, sys, zipfile, zlib
 incoming, outgoing = sys.stdin.buffer, open(1, "wb", 0)
 hello = json.loads(incoming.readline())
 def say(**head):
@@ -37,9 +38,11 @@ hello["home"] = place(hello["home"], "~/.local/share/mlrun")
 hello["cache"] = place(hello["cache"], "~/.cache/mlrun")
 hello["code"] = code = os.path.join(hello["cache"], "workers", hello["worker"])
 outgoing.write(b"\\n" + hello["mark"].encode() + b"\\n")
+def is_whole():
+    return sum(name.endswith(".py") for _, _, names in os.walk(code) for name in names) == hello["files"]
 waiting = []
 try:
-    if not os.path.isdir(code):
+    if not is_whole():
         say(kind="lack-worker")
         while True:
             line = incoming.readline()
@@ -56,11 +59,18 @@ try:
             sys.exit(0)
         aside = "%s.%d" % (code, os.getpid())
         zipfile.ZipFile(io.BytesIO(body)).extractall(aside)
-        try:
-            os.rename(aside, code)
-        except OSError:
-            shutil.rmtree(aside, ignore_errors=True)
-            os.stat(code)
+        for _ in range(9):
+            try:
+                os.rename(aside, code)
+                break
+            except OSError:
+                if not os.path.isdir(code) or is_whole():
+                    break
+                with contextlib.suppress(OSError):
+                    os.rename(code, aside + ".damaged")
+        for left in (aside, aside + ".damaged"):
+            shutil.rmtree(left, ignore_errors=True)
+        os.stat(code)
 except OSError as error:
     say(kind="refused", error="StoreError", message="cannot write to %s: %s" % (hello["cache"], error.strerror),
         hint="free some space there, or give the host another `cache`")
@@ -73,17 +83,11 @@ os._exit(0)
 """
 
 
-def opening(host: Host, worker: str, mark: str, *, warm: bool, beat: float) -> bytes:
+def opening(host: Host, archive: Path, mark: str, *, warm: bool, beat: float) -> bytes:
     """Return what goes to a machine's standard input before any request."""
-    hello: dict[str, object] = {"home": host.home, "cache": host.cache, "worker": worker, "mark": mark, "warm": warm}
-    hello["beat"] = beat
+    hello: dict[str, object] = {"home": host.home, "cache": host.cache, "mark": mark, "warm": warm, "beat": beat}
+    hello |= {"worker": archive.stem, "files": len(zipfile.ZipFile(archive).namelist())}
     if host.launcher != "direct":
         hello["setup"] = host.setup  # a launcher's commands may be on PATH only after it
     named = host.python if "\n" not in host.python else ""
     return b"%s\n%d\n%s%s\n" % (named.encode(), len(PROGRAM), PROGRAM, json.dumps(hello).encode("ascii"))
-
-
-def worker(cache: Path) -> tuple[str, Path]:
-    """Return the digest of the worker, and where its bytes lie."""
-    path = pack(cache)
-    return path.stem, path

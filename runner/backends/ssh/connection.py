@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from runner import errors
 from runner.backends.host import Host
+from runner.backends.packing import pack
 from runner.backends.ssh import bootstrap
 from runner.backends.ssh.client import Client
 from runner.backends.ssh.pipes import PatientReader, PatientWriter, widen
@@ -50,8 +51,8 @@ class Connection:
         self._mark = f"mlrun-{secrets.token_hex(8)}"
         self._client = Client(host, connect or min(CONNECTING, self.patience + 1))
         self._may_log_in = not quietly and self._client.can_log_in
-        worker, self._archive = bootstrap.worker(cache)
-        self._opening = bootstrap.opening(host, worker, self._mark, warm=warm, beat=self.patience / 4)
+        self._archive = pack(cache)
+        self._opening = bootstrap.opening(host, self._archive, self._mark, warm=warm, beat=self.patience / 4)
         self._is_up = False
         self._start()
 

@@ -11,7 +11,7 @@ from runner.errors import BackendError, StoreError
 from runner.worker.clock import now
 from runner.worker.environment.shelf import hold
 from runner.worker.environment.slot import Use
-from runner.worker.execution import child, kin, memory, neighbours, opened, outputs, surroundings
+from runner.worker.execution import artifacts, child, kin, memory, neighbours, opened, outputs, surroundings
 from runner.worker.execution.host import host_facts
 from runner.worker.execution.inputs import changed_since
 from runner.worker.execution.prepare import Job, Prepared, look
@@ -205,8 +205,6 @@ def _seal_outputs(job: Job, prepared: Prepared) -> outputs.Written:
     prepared.digests.save()
     if not (job.run.artifacts.exists() or job.run.children.exists()):
         return written
-    from runner.worker.execution import artifacts
-
     return replace(written, files=artifacts.seal(job.run, written.files, job.objects))
 
 

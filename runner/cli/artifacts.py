@@ -27,20 +27,24 @@ def artifacts(session: Session, run_id: str, path: str | None, output: Path | No
       mlrun artifacts latest
       mlrun artifacts 1a2b3c4d model/ -o ./from-march
     """
-    from runner.flow.outputs import bring_out, outputs_of
+    from runner.flow.outputs import bring_out, going_on, outputs_of
 
     store = session.store
-    outputs = outputs_of(store.find(run_id), path)
-    if output is None:
-        _print(session, outputs)
+    run = store.find(run_id)
+    state = going_on(run, store)
+    outputs = outputs_of(run, path, state=state)
+    if state and outputs:
+        session.say(f"note: the run is {state}: this is what it has logged so far")
+    if output is None or (state and not outputs):
+        _print(session, outputs, state)
         return
-    written = bring_out(outputs, store, store.find(run_id), output)
+    written = bring_out(outputs, store, run, output)
     if session.json:
         session.emit(written=[str(item) for item in written])
     session.say(f"wrote {len(written)} file{'s' * (len(written) != 1)} under {output}")
 
 
-def _print(session: Session, outputs: Any) -> None:
+def _print(session: Session, outputs: Any, state: str) -> None:
     if session.json:
         keys = ("path", "size", "sha256", "stored", "basis")
         session.emit(artifacts=[{key: getattr(item, key) for key in keys} for item in outputs])
@@ -51,4 +55,4 @@ def _print(session: Session, outputs: Any) -> None:
         ]
         click.echo(table(("size", "sha256", "stored", "path"), rows))
     else:
-        session.say("the run has no outputs")
+        session.say(f"the run is {state}: no outputs of it are known yet" if state else "the run has no outputs")

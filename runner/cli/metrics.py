@@ -14,6 +14,7 @@ from runner.cli.options import common, run_argument
 from runner.cli.session import Session, printable
 from runner.cli.table import table
 from runner.errors import MlrunError, UsageError
+from runner.worker.state import ENDED
 
 if TYPE_CHECKING:
     from runner.records.metrics import Measured
@@ -52,7 +53,7 @@ def metrics(session: Session, run_id: str, names: tuple[str, ...], sub_run: str 
     child = None if sub_run is None else _child(record, sub_run)
     chosen = _chosen((record if child is None else child)["metrics"]["series"], names)
     if not (names or as_csv or session.json):
-        _print_list(session, chosen)
+        _print_list(session, chosen, str(record["run"]["status"]))
         return
     points = points_of(run, store.objects, chosen, None if child is None else child["id"])
     if session.json:
@@ -102,9 +103,9 @@ def _child(record: Any, text: str) -> Any:
     return found[0]
 
 
-def _print_list(session: Session, series: list[Any]) -> None:
+def _print_list(session: Session, series: list[Any], status: str) -> None:
     if not series:
-        session.say("the run has no metrics")
+        session.say("the run has no metrics" if status in ENDED else f"the run is {status}: it has no metrics yet")
         return
     rows = [
         [printable(item["name"]), str(item["count"]), *(_number(item[key]) for key in ("last", "minimum", "maximum"))]

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.errors import IntegrityError, MlrunError
 from runner.flow.away import ticket_of
+from runner.flow.follow import refresh
 from runner.store.store import Store
 from runner.worker.execution import artifacts
 from runner.worker.facts import Placement
@@ -19,11 +20,19 @@ from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
 
 
-def outputs_of(run: RunDirectory, path: str | None = None) -> tuple[FileFact, ...]:
+def going_on(run: RunDirectory, store: Store) -> str:
+    """Return the state of a run that has not ended; "" for one that has, whose results are brought here first."""
+    if run.record.exists():
+        return ""
+    state = refresh(store, [run], bring=True).get(run.id)
+    return "" if state is None or state.ended else state.name
+
+
+def outputs_of(run: RunDirectory, path: str | None = None, *, state: str = "") -> tuple[FileFact, ...]:
     """Return a run's outputs, or those at or under ``path``; MlrunError where there is none of that name.
 
     An artifact may be named as it was logged, without the `artifacts/` before it, and a model by its name. Of a run
-    that goes on, or whose worker was killed, the artifacts logged so far.
+    that goes on (in the ``state`` named), or whose worker was killed, the artifacts logged so far.
     """
     files = run.read_files(run.outputs)
     outputs = artifacts.so_far(run) if files is None else files.files
@@ -36,6 +45,9 @@ def outputs_of(run: RunDirectory, path: str | None = None) -> tuple[FileFact, ..
     for place in places:
         found = found or _under(outputs, place)
     if not found:
+        if state:
+            message = f"the run {run.id} is {state}: no output {path!r} of it is known yet"
+            raise MlrunError(message, hint=f"`mlrun wait {run.id}` waits for its end")
         message = f"the run {run.id} has no output {path!r}"
         raise MlrunError(message, hint=f"`mlrun artifacts {run.id}` lists what it has")
     return found

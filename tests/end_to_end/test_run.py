@@ -185,6 +185,34 @@ def test_a_run_outlives_its_command_line(mlrun: Mlrun, project: Project, number:
     assert mlrun.show()["run"]["status"] == "succeeded"
 
 
+def test_what_a_run_that_goes_on_has_not_yet_is_said_so(mlrun: Mlrun, project: Project, tmp_path: Path):
+    command = (
+        "echo a > out.txt; mkdir -p $MLRUN_RUN_DIR/artifacts; touch begun; until test -e go; do sleep 0.05; done; "
+        "echo b > $MLRUN_RUN_DIR/artifacts/b.txt; touch logged; until test -e end; do sleep 0.05; done"
+    )
+    project.write("MLproject", f"outputs: [out.txt]\nentry_points:\n  main: {{command: '{command}'}}\n")
+    run = mlrun("run", project.path, "--env-manager", "local", "--detach").ok().out.strip()
+    until((project.path / "begun").exists)
+    assert mlrun("artifacts", run).ok().err == "the run is running: no outputs of it are known yet\n"
+    assert mlrun("artifacts", run, "-o", tmp_path / "o").ok().err == mlrun("artifacts", run).err
+    assert not (tmp_path / "o").exists()
+    assert mlrun("metrics", run).ok().err == "the run is running: it has no metrics yet\n"
+    refused = mlrun("artifacts", run, "out.txt")
+    assert refused.code == 125
+    assert f"the run {run} is running: no output 'out.txt' of it is known yet" in refused.err
+    (project.path / "go").touch()
+    until((project.path / "logged").exists)
+    said = mlrun("artifacts", run).ok()
+    assert said.err == "note: the run is running: this is what it has logged so far\n"
+    assert "artifacts/b.txt" in said.out
+    (project.path / "end").touch()
+    mlrun("wait", run).ok()
+    ended = mlrun("artifacts", run).ok()
+    assert "out.txt" in ended.out
+    assert ended.err == ""
+    assert mlrun("metrics", run).ok().err == "the run has no metrics\n"
+
+
 def test_a_detached_run_is_followed_waited_for_and_cancelled(mlrun: Mlrun, project: Project):
     project.write(
         "MLproject",

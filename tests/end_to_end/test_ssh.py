@@ -32,6 +32,13 @@ def test_a_run_behaves_as_the_local_one_does(mlrun: Mlrun, project: Project, mac
     assert [one["status"] for one in listed] == ["failed"]
 
 
+def test_the_outputs_of_a_run_that_has_ended_there_are_brought_to_be_listed(mlrun: Mlrun, project: Project):
+    project.write("MLproject", "outputs: [o]\nentry_points:\n  main: {command: 'echo 1 > o; sleep 0.5'}\n")
+    run = mlrun("run", project.path, "--env-manager", "local", "--on", "lab", "--detach").ok().out.strip()
+    until(lambda: "no outputs of it are known yet" not in mlrun("artifacts", run).ok().err)
+    assert mlrun("artifacts", run).ok().out.splitlines()[-1].split()[-1] == "o"
+
+
 @pytest.mark.parametrize("host", ["lab-banner", "lab-csh", "lab-fish", "lab-sh"])
 def test_any_login_shell_will_do(mlrun: Mlrun, project: Project, isolated, host):
     from tests.machines import SHELLS

@@ -75,8 +75,8 @@ def _uv():
         (Machine("Linux", "i386", ""), b"old"),
         (Machine("Linux", "armv6l", "2.36"), b"raspberry"),
         (Machine("Linux", "riscv64", "2.36"), b"risc"),
-        (Machine("Darwin", "arm64", "14.5"), b"apple"),
-        (Machine("Darwin", "x86_64", "10.15.7"), b"intel"),
+        (Machine("Darwin", "arm64", "23.5.0"), b"apple"),
+        (Machine("Darwin", "x86_64", "19.6.0"), b"intel"),
     ],
 )
 def test_a_machine_gets_the_uv_that_runs_there(near, machine, program):
@@ -93,7 +93,7 @@ def test_a_machine_gets_the_uv_that_runs_there(near, machine, program):
     [
         Machine("Linux", "riscv64", "2.30"),  # its C library is too old
         Machine("Linux", "riscv64", ""),
-        Machine("Darwin", "x86_64", "10.11"),
+        Machine("Darwin", "x86_64", "15.6.0"),
         Machine("Linux", "sparc64", "2.36"),
         Machine("FreeBSD", "amd64", ""),
     ],

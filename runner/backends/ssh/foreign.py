@@ -20,6 +20,7 @@ from runner.worker.environment.uv import unfit, version_of
 from runner.worker.remote.kit import Machine
 
 _PROCESSORS = {"i386": "i686", "i486": "i686", "i586": "i686", "armv8l": "armv7l"}  # as the tags of wheels have them
+_KERNEL_OF_11 = 20  # of macOS
 _BLOCK = 1 << 20
 
 
@@ -70,8 +71,8 @@ def _tags(machine: Machine) -> Iterator[str]:
         if "." in machine.release:
             yield from manylinux(processor, machine.release)
     elif machine.system == "Darwin":
-        major, _, minor = machine.release.partition(".")
-        yield f"macosx_{major}_{minor.partition('.')[0] if major == '10' else 0}_{processor}"
+        kernel = int(machine.release.partition(".")[0])  # that of macOS 10.15 is 19.6, that of macOS 11 is 20.1
+        yield f"macosx_{f'{kernel - 9}_0' if kernel >= _KERNEL_OF_11 else f'10_{kernel - 4}'}_{processor}"
 
 
 def _extract(wheel: Path, target: Path) -> None:

@@ -22,6 +22,7 @@ from runner.worker.environment.virtualenv import Virtualenv
 from runner.worker.facts import Gap, InstalledEnvironment, Placement
 from runner.worker.files import Json, canonical
 from runner.worker.hashing import sha256_of
+from runner.worker.libc import libc
 from runner.worker.objects import Objects
 from runner.worker.spec import EnvironmentSpec, Interpreter, RunSpec
 from runner.worker.values import dataclass
@@ -213,8 +214,8 @@ def key_of(site: Site, interpreter: Optional[Interpreter], taken: Taken) -> str:
 def _made_of(site: Site, taken: Taken) -> dict[str, str]:
     """Return what besides interpreter and archives makes an environment what it is."""
     made_of = {"maker": "uv" if site.wanted.manager == "uv" else site.wanted.kind}
-    if "CS_GNU_LIBC_VERSION" in os.confstr_names:
-        made_of["libc"] = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    if libc():
+        made_of["libc"] = libc()
     if taken.known.locals:
         made_of["project"] = str(site.project.resolve())
         made_of["locals"] = ", ".join(f"{'-e ' * one.editable}{one.directory}" for one in taken.known.locals)

@@ -7,6 +7,7 @@ import sys
 from typing import Optional
 
 from runner.worker.facts import Gap, Gpu, HostFacts
+from runner.worker.libc import libc
 from runner.worker.processors import processors
 
 _HEAD = 16384  # bytes of /proc/cpuinfo: the first processor; the others are like it, and there may be hundreds
@@ -27,7 +28,7 @@ def host_facts() -> HostFacts:
         os=f"{names.sysname} {names.release}{_distribution()}",
         kernel=names.version,
         machine=names.machine,
-        libc=_libc(),
+        libc=libc(),
         cpu_model=model,
         cpu_features=features,
         cpus=processors(),
@@ -61,13 +62,6 @@ def _memory() -> Optional[int]:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return None
-
-
-def _libc() -> str:
-    try:
-        return os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (OSError, ValueError):
-        return ""  # musl, macOS
 
 
 def _distribution() -> str:

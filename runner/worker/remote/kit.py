@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
+from runner.worker.libc import libc
 from runner.worker.remote.site import Site
 from runner.worker.values import dataclass
 
@@ -19,7 +19,7 @@ class Machine:
 
     system: str  # "Linux", "Darwin"
     processor: str  # as `uname -m` has it
-    release: str  # of the GNU C library, or of macOS; "" for another C library
+    release: str  # of the GNU C library, "" for another; elsewhere of the kernel
 
     @property
     def family(self) -> str:
@@ -29,8 +29,9 @@ class Machine:
     @property
     def kind(self) -> str:
         """Equal where any program may do; that its libraries are not too old here, trying it shows."""
-        libc = ("glibc" if self.release else "other") if self.system == "Linux" else ""
-        return "-".join(filter(None, (self.family, libc)))
+        if self.system != "Linux":
+            return self.family
+        return f"{self.family}-{'glibc' if self.release else 'other'}"
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,8 @@ def this_machine() -> Machine:
     """Return what programs have to be made for that are to run here."""
     names = os.uname()
     if names.sysname == "Linux":
-        libc, version = platform.libc_ver()
-        return Machine(names.sysname, names.machine, version if libc == "glibc" else "")
-    return Machine(names.sysname, names.machine, platform.mac_ver()[0])
+        return Machine(names.sysname, names.machine, libc().partition(" ")[2])
+    return Machine(names.sysname, names.machine, names.release)
 
 
 def choose(offered: Sequence[Tool], site: Site) -> Kit:

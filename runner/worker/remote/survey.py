@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import replace
 
 from runner.worker.environment.prepare import requested
 from runner.worker.environment.site import Site as Building
+from runner.worker.libc import libc
 from runner.worker.remote.accept import Submission
 from runner.worker.remote.site import Site
 from runner.worker.spec import Interpreter
@@ -15,7 +15,7 @@ from runner.worker.values import dataclass
 
 @dataclass(frozen=True)
 class Survey:
-    """An interpreter of this machine, and what its C library is: "glibc 2.36"."""
+    """An interpreter of this machine, and what its C library is: "glibc 2.36"; "" for another."""
 
     interpreter: Interpreter
     libc: str
@@ -31,4 +31,4 @@ def survey(asked: Submission, site: Site) -> Survey:
     placement = replace(asked.placement, store=str(site.home), cache=str(site.cache))
     building = Building(asked.spec, placement, site.objects, run.work, lambda _: None, run.scratch, {})
     found = building.search.find(requested(building))
-    return Survey(found.interpreter, " ".join(platform.libc_ver()))
+    return Survey(found.interpreter, libc())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping
 from typing import Optional
@@ -111,8 +110,3 @@ def host_platform() -> str:
     if platform.system() == "Darwin":
         return "osx-arm64" if machine == "arm64" else "osx-64"
     return f"linux-{_MACHINES.get(machine, machine)}"
-
-
-def libc() -> Optional[str]:
-    """Return the C library of this host, as the kernel's side of a lock's question."""
-    return os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None

@@ -16,6 +16,7 @@ from runner.worker.environment.project_lock import specification
 from runner.worker.environment.site import Site
 from runner.worker.facts import Gap
 from runner.worker.files import Json
+from runner.worker.libc import libc
 from runner.worker.spec import EnvironmentSpec
 
 _OVERRIDES = "CONDA_OVERRIDE_"
@@ -116,7 +117,7 @@ def fresh_locks_of(project: Path, wanted: EnvironmentSpec, *platforms: str) -> "
 
 def asked(site: Site) -> dict[str, str]:
     """Return the question that a lock answers, part by part; what changes by itself, as channels do, is none of it."""
-    parts = {**question(site), "platform": lockfile.host_platform(), "libc": lockfile.libc() or ""}
+    parts = {**question(site), "platform": lockfile.host_platform(), "libc": libc()}
     parts.update({name: value for name, value in os.environ.items() if name.startswith(_OVERRIDES)})
     return parts
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.worker.environment import installed, pylock
-from runner.worker.environment.installing import install, install_again, install_locals
+from runner.worker.environment.installing import gaps, install, install_again, install_locals
 from runner.worker.environment.locking import Taken
 from runner.worker.environment.making import make
+from runner.worker.environment.shelf import Built
 from runner.worker.environment.site import Site
 from runner.worker.environment.virtualenv import Virtualenv
-from runner.worker.facts import Gap, InstalledEnvironment, Package
-from runner.worker.values import dataclass
-
-
-@dataclass(frozen=True)
-class Built:
-    """A new environment, and the digest of each of its distributions."""
-
-    environment: InstalledEnvironment
-    digests: Mapping[str, str]
+from runner.worker.facts import InstalledEnvironment
 
 
 def build(site: Site, virtualenv: Virtualenv, taken: Taken, prefix: Path) -> Built:
@@ -62,13 +53,3 @@ def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[installed.Co
     site.say(f"note: uv's cache does not hold what was published as {', '.join(wrong)}: fetched anew")
     install_again(site, wrong, prefix)
     return installed.contents(prefix)
-
-
-def gaps(packages: "tuple[Package, ...]", named: "list[pylock.Locked]") -> Iterator[Gap]:
-    """Return what no lock holds: the tools that build a distribution from its source."""
-    wheels = {artifact.sha256 for one in named for artifact in one.artifacts if artifact.file.endswith(".whl")}
-    locked = {one.name for one in named}
-    for one in packages:
-        if pylock.normalised(one.name) in locked and not wheels.intersection(one.sha256):
-            reason = "built here from its source; the tools of that build are not locked"
-            yield Gap(f"environment.packages.{one.name}", reason)

@@ -17,6 +17,7 @@ from runner.worker.environment.locking import Local
 from runner.worker.environment.making import SPACE, pip_install, put_in
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import wants_login
+from runner.worker.facts import Gap, Package
 from runner.worker.tools import Finished
 
 _CURES = (  # words of uv's, and what to do; the first that fit
@@ -131,3 +132,13 @@ def _without_litter(directories: "list[Path]") -> Iterator[None]:
 def _litter(directory: Path) -> "list[Path]":
     infos = [*directory.glob("*.egg-info"), *directory.glob("src/*.egg-info")]
     return [path for path in (*infos, directory / "build") if path.is_dir() and not path.is_symlink()]
+
+
+def gaps(packages: "Sequence[Package]", named: "Sequence[pylock.Locked]") -> Iterator[Gap]:
+    """Return what no lock holds of what was installed: the tools that build a distribution from its source."""
+    wheels = {artifact.sha256 for one in named for artifact in one.artifacts if artifact.file.endswith(".whl")}
+    locked = {one.name for one in named}
+    for one in packages:
+        if pylock.normalised(one.name) in locked and not wheels.intersection(one.sha256):
+            reason = "built here from its source; the tools of that build are not locked"
+            yield Gap(f"environment.packages.{one.name}", reason)

@@ -28,7 +28,6 @@ from runner.worker.spec import EnvironmentSpec, Interpreter, RunSpec
 from runner.worker.values import dataclass
 
 if TYPE_CHECKING:
-    from runner.worker.environment.build import Built
     from runner.worker.environment.nearness import Nearest
 
 _KEY_LENGTH = 32  # hex digits: enough to be one of a kind, and scripts' first lines stay short
@@ -158,7 +157,7 @@ def _order(site: Site, virtualenv: Optional[Virtualenv], taken: Taken, key: str)
     made_of = _made_of(site, taken)
     interpreter = None if virtualenv is None else virtualenv.interpreter
 
-    def build_at(prefix: Path) -> Built:
+    def build_at(prefix: Path) -> shelf.Built:
         if virtualenv is None:
             from runner.worker.environment.conda import build as conda
 

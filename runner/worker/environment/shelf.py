@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import Callable, Optional
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import installed
@@ -21,10 +21,16 @@ from runner.worker.facts import InstalledEnvironment
 from runner.worker.processes import boot_id
 from runner.worker.values import dataclass
 
-if TYPE_CHECKING:
-    from runner.worker.environment.build import Built
 
-Build = Callable[[Path], "Built"]
+@dataclass(frozen=True)
+class Built:
+    """A new environment, and the digest of each of its distributions."""
+
+    environment: InstalledEnvironment
+    digests: Mapping[str, str]
+
+
+Build = Callable[[Path], Built]
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Optional
 
 from runner.worker.codec import encode
-from runner.worker.environment.build import Built, gaps
+from runner.worker.environment import installed as distributions
 from runner.worker.environment.conda import installed, lockfile, program, rattler
 from runner.worker.environment.conda.lockfile import CondaLock
-from runner.worker.environment.installing import install, install_locals
+from runner.worker.environment.installing import gaps, install, install_locals
 from runner.worker.environment.interpreters import Interpreters
 from runner.worker.environment.locking import Taken, bytes_of
+from runner.worker.environment.pylock import Locked, normalised
+from runner.worker.environment.shelf import Built
 from runner.worker.environment.site import Site
-from runner.worker.facts import Gap, InstalledEnvironment
+from runner.worker.facts import Gap, InstalledEnvironment, Package
 from runner.worker.hashing import digest_of_directory
 from runner.worker.spec import Interpreter
 
@@ -53,7 +55,7 @@ def _completed(site: Site, taken: Taken, prefix: Path, lock: CondaLock, by: "tup
         install(site, lock.pip.encode(), prefix)
     install_locals(site, taken.known.locals, prefix)
     digests = {one.name: one.digest for one in installed.contents(prefix, read=False)}
-    packages = installed.packages(prefix, lock.packages, pip)
+    packages = _packages(prefix, lock, pip)
     environment = InstalledEnvironment(
         kind="conda",
         prefix=str(prefix),
@@ -103,3 +105,10 @@ def _gaps(scripts: "list[str]") -> Iterator[Gap]:
             f"environment.packages.{name}",
             "a script of the package ran when it was installed; no lock holds what it did",
         )
+
+
+def _packages(prefix: Path, lock: CondaLock, pip: "list[Locked]") -> "tuple[Package, ...]":
+    """Return the record's packages: those of channels, then those that pip has added."""
+    added = installed.added_by_pip(prefix)
+    conda = (Package(one.name, one.version, (one.sha256,), one.url) for one in lock.packages)
+    return (*conda, *(one for one in distributions.packages(prefix, pip) if normalised(one.name) in added))

@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from runner.worker.environment import installed as distributions
-from runner.worker.environment.conda.lockfile import CondaPackage
 from runner.worker.environment.installed import Content
 from runner.worker.environment.pylock import normalised
-from runner.worker.facts import Package
 from runner.worker.hashing import sha256_of_file, stat_key
 
 top_level = distributions.top_level
@@ -55,18 +53,9 @@ def contents(prefix: Path, names: Optional[Collection[str]] = None, *, read: boo
         for name, files in _packages(prefix)
         if names is None or name in names
     ]
-    added = {name for name in _added(prefix) if names is None or f"{name} (pip)" in names}
+    added = {name for name in added_by_pip(prefix) if names is None or f"{name} (pip)" in names}
     found += [replace(one, name=f"{one.name} (pip)") for one in distributions.contents(prefix, added)]
     return tuple(found)
-
-
-def packages(prefix: Path, conda: Iterable[CondaPackage], pip: "Collection[Any]") -> tuple[Package, ...]:
-    """Return the record's packages: those of channels, then those that pip has added."""
-    added = _added(prefix)
-    return (
-        *(Package(one.name, one.version, (one.sha256,), one.url) for one in conda),
-        *(one for one in distributions.packages(prefix, pip) if normalised(one.name) in added),
-    )
 
 
 def published(prefix: Path, path: Path) -> Optional[str]:
@@ -126,7 +115,7 @@ def _state_of(prefix: Path, file: File) -> str:
     return file.published if now == file.here else now
 
 
-def _added(prefix: Path) -> set[str]:
+def added_by_pip(prefix: Path) -> set[str]:
     """Return the distributions that no package of a channel brought: pip's."""
     listed = {file.path for _, files in _packages(prefix) for file in files}
     return {

@@ -74,6 +74,23 @@ def test_what_a_run_reads_is_not_pruned_while_it_goes_on(mlrun: Mlrun, project: 
     assert not data.exists()
 
 
+def test_an_environment_is_held_as_soon_as_it_is_ready(mlrun: Mlrun, tool: Project, home: Path, tmp_path: Path):
+    mlrun("run", tool.path).ok()
+    with (tmp_path / "big").open("wb") as stream:
+        stream.truncate(100 << 30)  # without a block on the disk: to read it takes a while
+    tool.write("MLproject", "entry_points:\n  main: {parameters: {data: path}, command: 'true'}\n")
+    run = mlrun("run", tool.path, "-P", f"data={tmp_path / 'big'}", "--detach").ok().out.strip()
+    directory = home / "store" / "runs" / run
+    until((directory / "environment.json").exists)
+    [one] = mlrun("env", "list", "--json").ok().json["environments"]
+    os.utime(f"{one['prefix']}.lock", (0, 0))
+    assert f"is in use by project {run[-8:]}" in mlrun("env", "rm", one["key"]).err
+    assert mlrun("env", "prune", "--keep-size", "0", "--json").ok().json["removed"] == []
+    assert not (directory / "inputs.json").exists()
+    mlrun("cancel", run).ok()
+    mlrun("env", "rm", one["key"]).ok()
+
+
 def test_verify_finds_the_edit_that_a_run_would_find(mlrun: Mlrun, tool: Project, home: Path):
     mlrun("run", tool.path).ok()
     assert mlrun("env", "verify").ok().err.splitlines()[-1] == "1 looked at, none damaged"

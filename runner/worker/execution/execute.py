@@ -9,8 +9,6 @@ from typing import Optional
 
 from runner.errors import BackendError, StoreError
 from runner.worker.clock import now
-from runner.worker.environment.shelf import hold
-from runner.worker.environment.slot import Use
 from runner.worker.execution import artifacts, child, kin, memory, neighbours, opened, outputs, surroundings
 from runner.worker.execution.host import host_facts
 from runner.worker.execution.inputs import changed_since
@@ -111,12 +109,11 @@ def _run(job: Job, prepared: Prepared, signals: Signals) -> tuple[Ended, tuple[G
     project = prepared.workplace.project
     logs = (job.run.stdout, job.run.stderr)
     # The command holds its environment by itself too: it may outlive us, and nobody may remove it under its feet.
-    use = Use(job.run.id, job.spec.project, now())
-    with hold(prepared.installed, use) as descriptor, Endpoint(job.run) as endpoint:
+    with Endpoint(job.run) as endpoint:
         environ = endpoint.surround(prepared.environ)
         if prepared.enclosure is not None:
             environ = prepared.enclosure.surround(environ)
-        held = child.fork(prepared.argv, project, environ, logs, descriptor)
+        held = child.fork(prepared.argv, project, environ, logs, prepared.hold)
         ended = _watch(job, prepared, signals, held, endpoint)
     gap = Gap("tracking", f"what was logged through MLflow's client is not known: {endpoint.failure}")
     return ended, (gap,) if endpoint.failure else ()

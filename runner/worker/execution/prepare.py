@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from runner.worker.clock import seconds
+from runner.worker.clock import now, seconds
 from runner.worker.command import render, shell_argv
+from runner.worker.environment.shelf import hold
+from runner.worker.environment.slot import Use
 from runner.worker.environment.waiting import await_turn
 from runner.worker.execution import baggage, neighbours, opened, surroundings
 from runner.worker.execution.declared import reach
@@ -75,15 +78,19 @@ class Prepared:
     enclosure: Optional[Enclosure] = None  # of a command in a container
     allocation: Optional[Allocation] = None  # by a launcher
     traced: bool = False  # the command's Pythons note what they open
+    hold: Optional[int] = None  # a descriptor: while it is open, here or in the command, nobody removes the environment
 
 
-def prepare(job: Job) -> Prepared:
-    """Prepare a run; MlrunError says in one line why it cannot be. Leaves environment.json and inputs.json."""
+def prepare(job: Job, stack: ExitStack) -> Prepared:
+    """Prepare a run; MlrunError says in one line why it cannot be. Leaves environment.json and inputs.json.
+
+    The environment is held until ``stack`` is closed.
+    """
     luggage = baggage.unpack(job.run)
     baggage.check(luggage, job.spec)
     workplace = set_up(job.run, job.spec, job.placement, job.objects, job.say)
     installed = _install(job, workplace, luggage.installer)
-    return get_ready(job, workplace, installed, luggage.secrets)
+    return get_ready(job, workplace, installed, luggage.secrets, stack)
 
 
 def prepare_for_later(job: Job) -> None:
@@ -99,8 +106,12 @@ def prepare_for_later(job: Job) -> None:
         digests.save()
 
 
-def get_ready(job: Job, workplace: Workplace, installed: InstalledEnvironment, secrets: Mapping[str, str]) -> Prepared:
+def get_ready(
+    job: Job, workplace: Workplace, installed: InstalledEnvironment, secrets: Mapping[str, str], stack: ExitStack
+) -> Prepared:
     """Do what is left before the command, on the machine that runs it; leaves inputs.json."""
+    # From now on: to hash what is read may take hours.
+    descriptor = stack.enter_context(hold(installed, Use(job.run.id, job.spec.project, now())))
     command = render(job.spec.command, job.spec.parameters, workplace.places)
     digests = Digests(job.cache)
     sights = hash_declared(job.spec.inputs, workplace, digests, job.say)
@@ -123,7 +134,9 @@ def get_ready(job: Job, workplace: Workplace, installed: InstalledEnvironment, s
 
         enclosure = enclose(job.run, job.spec, installed.container, workplace, command, environ)
         argv = enclosure.argv
-    return Prepared(workplace, installed, command, argv, environ, sights, before, digests, enclosure, traced=traced)
+    return Prepared(
+        workplace, installed, command, argv, environ, sights, before, digests, enclosure, traced=traced, hold=descriptor
+    )
 
 
 def _install(job: Job, workplace: Workplace, credentials: Mapping[str, str]) -> InstalledEnvironment:

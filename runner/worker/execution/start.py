@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
@@ -103,20 +104,22 @@ def _prepare_and_execute(job: Job, signals: Signals, stages: list[str]) -> Optio
         stages.append("submit")
         hand_over(job, signals)
         return None
-    prepared = prepare(job)
-    stages.append("submit")
-    from runner.worker.execution.execute import execute
+    with ExitStack() as stack:
+        prepared = prepare(job, stack)
+        stages.append("submit")
+        from runner.worker.execution.execute import execute
 
-    return execute(job, prepared, signals)
+        return execute(job, prepared, signals)
 
 
 def _execute_prepared(job: Job, signals: Signals, stages: list[str]) -> Optional[Outcome]:
     from runner.worker.execution.execute import execute
     from runner.worker.slurm.node import take_over
 
-    prepared = take_over(job)
-    stages.append("submit")
-    return execute(job, prepared, signals)
+    with ExitStack() as stack:
+        prepared = take_over(job, stack)
+        stages.append("submit")
+        return execute(job, prepared, signals)
 
 
 def _unforeseen(run: RunDirectory, error: Exception) -> tuple[str, str]:

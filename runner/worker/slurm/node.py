@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Optional
 
@@ -23,9 +24,10 @@ from runner.worker.slurm.submit import note
 _SHARED = "login node and nodes have to share it: point {} at a file system that they share"
 
 
-def take_over(job: Job) -> Prepared:
+def take_over(job: Job, stack: ExitStack) -> Prepared:
     """Return all that a run's command needs; MlrunError names what the node does not have.
 
+    The environment is held until ``stack`` is closed.
     Cancelled where somebody has asked for the run's end.
     """
     allocation = allocated(job, os.environ)
@@ -38,7 +40,7 @@ def take_over(job: Job) -> Prepared:
     workplace = find_again(job.run, job.spec, job.placement, job.objects)
     luggage = baggage.unpack(job.run)
     baggage.check(luggage, job.spec)
-    return replace(get_ready(job, workplace, installed, luggage.secrets), allocation=allocation)
+    return replace(get_ready(job, workplace, installed, luggage.secrets, stack), allocation=allocation)
 
 
 def revise(run: RunDirectory, outcome: Outcome) -> Outcome:

@@ -48,13 +48,13 @@ def gather(spec: RunSpec, store: Store, launch: Launch, found: Survey) -> Packag
         lock = _lock(site, found)
         packages = pylock.read(store.objects.read(lock))
         _expect_sendable(packages)
-        directory = (
-            store.cache / "downloads" / "wheels" / f"{lock[:32]}-{sent.slug(found.interpreter).replace(' ', '-')}"
-        )
+        good_for = sent.slug(found.interpreter, found.libc)
+        name = f"{lock[:32]}-{good_for} {found.libc}".strip().replace(" ", "-")
+        directory = store.cache / "downloads" / "wheels" / name
         if packages and not directory.is_dir():
             _download(site, packages, found, directory)
         wheels = tuple(sorted(directory.glob("*.whl"))) if packages else ()
-        return Packages(sent.slug(found.interpreter), lock, wheels)
+        return Packages(good_for, lock, wheels)
 
 
 def _lock(site: Site, found: Survey) -> str:
@@ -63,8 +63,9 @@ def _lock(site: Site, found: Survey) -> str:
     own = own_lock(site, found.interpreter)
     if own is not None:
         return site.objects.add(own.data)
-    known = sent.known(site, common(site)).get(sent.slug(found.interpreter))
-    if known is not None:
+    good_for = sent.slug(found.interpreter, found.libc)
+    known = sent.known(site, common(site)).get(good_for)
+    if known is not None and not sent.strangers(site.objects.read(known), found.libc):
         return known
     here = site.search.alike(found.interpreter.version)
     if here is None:
@@ -73,7 +74,7 @@ def _lock(site: Site, found: Survey) -> str:
     target = Target(found.interpreter.version, found.interpreter.platform, _triple(found))
     data = resolve(site, here, Wish(target=target)).data
     lock = site.objects.add(data)
-    sent.note(site, common(site), sent.slug(found.interpreter), lock)
+    sent.note(site, common(site), good_for, lock)
     return lock
 
 
@@ -85,7 +86,8 @@ def _expect_sendable(packages: Sequence[pylock.Locked]) -> None:
 
 
 def _download(site: Site, packages: Sequence[pylock.Locked], found: Survey, directory: Path) -> None:
-    site.say(f"downloading {len(packages)} package{'s' * (len(packages) > 1)} for {sent.slug(found.interpreter)}")
+    good_for = sent.slug(found.interpreter, found.libc)
+    site.say(f"downloading {len(packages)} package{'s' * (len(packages) > 1)} for {good_for}")
     aside = directory.with_name(f".{directory.name}.{os.getpid()}")
     aside.mkdir(parents=True)
     try:
@@ -95,7 +97,7 @@ def _download(site: Site, packages: Sequence[pylock.Locked], found: Survey, dire
         reason = download(words, site.installer, aside, cwd=site.project)
         names.unlink()
         if reason:
-            message = f"the packages cannot be downloaded for {sent.slug(found.interpreter)}: {reason}"
+            message = f"the packages cannot be downloaded for {good_for}: {reason}"
             raise EnvironmentBuildError(message, hint="each needs a wheel for that Python and platform on the index")
         if not directory.is_dir():
             aside.rename(directory)

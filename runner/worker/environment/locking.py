@@ -22,6 +22,7 @@ from runner.worker.facts import Gap
 from runner.worker.files import Json, canonical, read_json
 from runner.worker.files import replace as rewrite
 from runner.worker.hashing import sha256_of
+from runner.worker.libc import libc
 from runner.worker.spec import Interpreter
 from runner.worker.values import dataclass
 
@@ -83,11 +84,16 @@ def known(site: Site, interpreter: Interpreter) -> Optional[Taken]:
 
 def _is_foreign(site: Site, interpreter: Interpreter) -> bool:
     """Whether the lock is pinned for another platform, which a re-run on another machine comes to: it is of no use."""
-    pinned = site.wanted.interpreter
-    if pinned is None or neutral(pinned.platform) == neutral(interpreter.platform):
+    pinned, lock = site.wanted.interpreter, site.wanted.lock
+    if pinned is None or lock is None:
         return False
-    site.say(f"the recorded lock is for {pinned.platform}: another one is made for {interpreter.platform}")
-    return True
+    if neutral(pinned.platform) != neutral(interpreter.platform):
+        site.say(f"the recorded lock is for {pinned.platform}: another one is made for {interpreter.platform}")
+        return True
+    strangers = sent.strangers(bytes_of(site, lock), libc()) if site.placement.lenient else ()
+    if strangers:
+        site.say(f"the recorded lock has no {strangers[0]} for {libc() or 'musl'}: another one is made")
+    return bool(strangers)
 
 
 def _standing(site: Site, interpreter: Interpreter) -> Optional[Taken]:
@@ -113,14 +119,18 @@ def _resolved(site: Site, interpreter: Interpreter) -> Taken:
         return _digested(site.objects.add(done.data), done.data, interpreter)
 
     taken = resolved(site, asked(site, interpreter), solve)
-    sent.note(site, common(site), sent.slug(interpreter), taken.known.lock)
+    sent.note(site, common(site), sent.slug(interpreter, libc()), taken.known.lock)
     return replace(taken, gaps=tuple(gaps))
 
 
 def _sent(site: Site, interpreter: Interpreter) -> Optional[Taken]:
     """Return the lock that came with the run from another machine, if it is for such an interpreter."""
-    lock = site.placement.locks.get(sent.slug(interpreter))
+    lock = site.placement.locks.get(sent.slug(interpreter, libc()))
     if lock is None or site.placement.upgrade or site.placement.upgrade_packages or not site.objects.has(lock):
+        return None
+    strangers = sent.strangers(bytes_of(site, lock), libc())
+    if strangers:
+        site.say(f"the lock that came with the run has no {strangers[0]} for {libc() or 'musl'}: another one is made")
         return None
     site.say("the lock of the machine that sent the run is used")
     return resolved(site, asked(site, interpreter), lambda: _known_of(site, lock, interpreter))

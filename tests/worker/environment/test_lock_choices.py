@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.environments.choice import Choice
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, UsageError
-from runner.worker.environment import platforms, project_lock
+from runner.worker.environment import platforms, project_lock, sent
 from runner.worker.environment.platforms import Target
 from runner.worker.environment.uv import AS_OF
 from runner.worker.hashing import sha256_of
+from runner.worker.libc import libc
 from tests.environments.index import Index, serving
 from tests.environments.wheels import make_wheel
 
@@ -192,3 +194,57 @@ def test_an_index_that_wants_a_login_says_so(host: Host, index: Index) -> None:
     assert "pip.conf" in caught.value.hint
     host.installer["UV_DEFAULT_INDEX"] = index.url.replace("://", "://ada:s3cret@")
     assert host.names(host.prepare("blue")) == {"blue"}
+
+
+def lock_of(*wheels: str) -> bytes:
+    lines = [
+        f'  {{ name = "{wheel}", url = "https://h/{wheel}", hashes = {{ sha256 = "{"0" * 64}" }} }},'
+        for wheel in wheels
+    ]
+    return "\n".join(
+        ['lock-version = "1.0"', "[[packages]]", 'name = "red"', 'version = "1.0"', "wheels = [", *lines, "]"]
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("tags", "libc", "fits"),
+    [
+        (["any"], "", True),
+        (["manylinux_2_28_x86_64"], "glibc 2.36", True),
+        (["manylinux_2_28_x86_64"], "glibc 2.17", False),
+        (["manylinux_2_28_x86_64", "manylinux_2_17_x86_64.manylinux2014_x86_64"], "glibc 2.17", True),
+        (["manylinux2014_x86_64"], "glibc 2.12", False),
+        (["manylinux1_x86_64"], "glibc 2.12", True),
+        (["manylinux2010_x86_64"], "", False),
+        (["musllinux_1_2_x86_64"], "", True),
+        (["musllinux_1_2_x86_64"], "glibc 2.36", False),
+        (["linux_x86_64"], "glibc 2.36", True),
+        (["macosx_11_0_arm64"], "", True),
+        ([], "", True),  # from its source alone
+    ],
+)
+def test_wheels_are_for_one_c_library(tags: list[str], libc: str, fits: bool) -> None:
+    lock = lock_of(*(f"red-1.0-cp311-cp311-{tag}.whl" for tag in tags))
+    assert sent.strangers(lock, libc) == (() if fits else ("red",))
+
+
+def test_a_lock_that_came_with_the_run_is_not_used_with_another_c_library(host: Host, tmp_path: Path) -> None:
+    made = host.prepare("blue")
+    assert made.lock is not None
+    assert made.interpreter is not None
+    text = host.objects.read(made.lock).decode()
+    other = host.objects.add(text.replace("py3-none-any", "py3-none-manylinux_2_99_x86_64").encode())
+    good_for = sent.slug(made.interpreter, libc())
+
+    def placed(cache: str, lock: str) -> dict[str, Any]:
+        return {"cache": str(tmp_path / cache), "locks": {good_for: lock}}
+
+    assert host.prepare("blue", placed=placed("one", made.lock)).lock == made.lock
+    assert "the lock of the machine that sent the run is used" in host.said
+    assert host.prepare("blue", placed=placed("two", other)).lock == made.lock
+    assert f"the lock that came with the run has no blue for {libc()}: another one is made" in host.said
+    pinned = {"interpreter": made.interpreter, "lock": other}
+    assert host.prepare("blue", placed={**placed("three", other), "lenient": True}, **pinned).lock == made.lock
+    assert f"the recorded lock has no blue for {libc()}: another one is made" in host.said
+    with pytest.raises(EnvironmentBuildError):
+        host.prepare("blue", placed=placed("four", other), **pinned)

@@ -46,6 +46,21 @@ def test_the_kernel_denies_memory(mlrun: Mlrun, project: Project, confined: Conf
     assert state(confined, record["execution"]["job_id"]) == "OUT_OF_MEMORY"
 
 
+def test_what_the_kernel_took_of_a_run_that_succeeded_is_told(
+    mlrun: Mlrun, project: Project, confined: ConfinedCluster
+):
+    said = mlrun("run", command(project, f"{EAT} || echo on", LITTLE), *SLURM).ok()
+    assert said.out == "on\n"
+    record = mlrun.show()
+    assert (record["run"]["status"], record["result"]["reason"]) == ("succeeded", None)
+    told = "the kernel killed 1 process of its control group for want of memory while it ran"
+    assert any(gap["field"] == "result" and told in gap["reason"] for gap in record["gaps"])
+    assert told in mlrun("show", "latest").ok().out
+    assert state(confined, record["execution"]["job_id"]) == "OUT_OF_MEMORY"
+    mlrun("run", command(project, "echo enough", LITTLE), *SLURM).ok()
+    assert not any(gap["field"] == "result" for gap in mlrun.show()["gaps"])
+
+
 def test_the_kernel_takes_the_worker(mlrun: Mlrun, project: Project, confined: ConfinedCluster):
     """Then nobody but Slurm knows how the run ended."""
     path = command(project, f"echo ready; echo 1000 > /proc/$PPID/oom_score_adj; {EAT}", LITTLE)

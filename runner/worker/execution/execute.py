@@ -33,7 +33,8 @@ def execute(job: Job, prepared: Prepared, signals: Signals) -> Outcome:
         ended, blind = _run(job, prepared, signals)
     finally:
         others = () if prepared.workplace.fresh else neighbours.leave(job.cache, prepared.workplace.project, job.run)
-    outcome = judge(ended, killed_by_kernel(ended, before, memory.count_kills()))
+    after = memory.count_kills()
+    outcome = judge(ended, killed_by_kernel(ended, before, after), after.more_in_group(before))
     if prepared.enclosure is not None:
         outcome = prepared.enclosure.judge(outcome)
     job.run.reserve.unlink(missing_ok=True)
@@ -43,10 +44,15 @@ def execute(job: Job, prepared: Prepared, signals: Signals) -> Outcome:
     return replace(outcome, at=now(), logs=_seal_logs(job), gaps=(*outcome.gaps, *blind, *gaps))
 
 
-def judge(ended: Ended, out_of_memory: bool) -> Outcome:
-    """Return the outcome of a command that has ended."""
+def judge(ended: Ended, out_of_memory: bool, taken: int = 0) -> Outcome:
+    """Return the outcome of a command that has ended; ``taken``: processes of its group that the kernel killed."""
     status, reason, error = _verdict(ended, out_of_memory)
-    gap = Gap("logs", f"{ended.undead} processes outlived even SIGKILL, and may still write")
+    gaps = []
+    if ended.undead:
+        gaps.append(Gap("logs", f"{ended.undead} processes outlived even SIGKILL, and may still write"))
+    if taken and not out_of_memory:
+        what = f"{taken} process{'es' * (taken > 1)} of its control group"
+        gaps.append(Gap("result", f"whether it is whole: the kernel killed {what} for want of memory while it ran"))
     return Outcome(
         status=status,
         at=now(),
@@ -57,7 +63,7 @@ def judge(ended: Ended, out_of_memory: bool) -> Outcome:
         error=error,
         usage=ended.usage,
         left_behind=ended.left_behind,
-        gaps=(gap,) if ended.undead else (),
+        gaps=tuple(gaps),
     )
 
 
@@ -65,7 +71,7 @@ def killed_by_kernel(ended: Ended, before: memory.Kills, after: memory.Kills) ->
     """Whether a command failed because the kernel ran out of memory, as far as its counters tell."""
     if ended.exit_code == 0 or ended.cancelled is not None or ended.timed_out:
         return False
-    return after.more_in_group(before) or (_by_kill(ended) and after.more_on_machine(before))
+    return after.more_in_group(before) > 0 or (_by_kill(ended) and after.more_on_machine(before))
 
 
 def _verdict(ended: Ended, out_of_memory: bool) -> tuple[str, Optional[str], Optional[Failure]]:

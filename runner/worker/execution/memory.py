@@ -15,9 +15,9 @@ class Kills:
     group: Optional[int]  # in the control group of this process; None where it is not said
     machine: Optional[int]
 
-    def more_in_group(self, before: Kills) -> bool:
-        """Whether the group's own counter went up: that was one of ours."""
-        return self.group is not None and before.group is not None and self.group > before.group
+    def more_in_group(self, before: Kills) -> int:
+        """Return by how much the group's own counter went up: those were ours."""
+        return 0 if self.group is None or before.group is None else max(0, self.group - before.group)
 
     def more_on_machine(self, before: Kills) -> bool:
         """Whether some process of the machine was killed, which may have been ours."""

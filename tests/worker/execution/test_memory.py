@@ -15,7 +15,8 @@ from tests.worker.runs import FLAGS, WORKER
 @pytest.fixture
 def cage():
     """A memory control group of 96 MB, of either version."""
-    first, second = Path("/sys/fs/cgroup/memory/mlrun-test"), Path("/sys/fs/cgroup/mlrun-test")
+    name = f"mlrun-test-{os.getpid()}"
+    first, second = Path("/sys/fs/cgroup/memory", name), Path("/sys/fs/cgroup", name)
     cage, limit = (first, "memory.limit_in_bytes") if first.parent.exists() else (second, "memory.max")
     try:
         cage.mkdir()
@@ -27,14 +28,27 @@ def cage():
     cage.rmdir()
 
 
-def test_the_kernel_says_that_it_ran_out_of_memory(bench, cage):
-    run = bench.prepared("python3 -c 'x = bytearray(300 << 20)'")
+def carry_out_in(cage, run):
     enter = f'echo $$ > {cage}/cgroup.procs; exec "$@"'
     argv = ["bash", "-c", enter, "bash", sys.executable, *FLAGS, str(WORKER), "start", str(run.path)]
     assert subprocess.run(argv, env={**os.environ, "MLRUN_WORKER": run.id}, check=False, timeout=60).returncode == 0
-    outcome = run.read(Outcome)
+    return run.read(Outcome)
+
+
+def test_the_kernel_says_that_it_ran_out_of_memory(bench, cage):
+    outcome = carry_out_in(cage, bench.prepared("python3 -c 'x = bytearray(300 << 20)'"))
     assert (outcome.status, outcome.reason) == ("failed", "out-of-memory")
     assert "memory" in outcome.error.message
+
+
+@pytest.mark.parametrize("kills", [0, 1, 2])
+def test_what_the_kernel_killed_of_a_run_that_succeeded_is_a_gap(bench, cage, kills):
+    eat = "python3 -c 'x = bytearray(300 << 20)'; " * kills
+    outcome = carry_out_in(cage, bench.prepared(f"{eat}echo on"))
+    assert (outcome.status, outcome.reason) == ("succeeded", None)
+    told = [gap.reason for gap in outcome.gaps if gap.field == "result"]
+    assert len(told) == bool(kills)
+    assert all(f"the kernel killed {kills} process" in reason for reason in told)
 
 
 def test_this_kernel_counts():

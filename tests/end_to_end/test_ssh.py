@@ -1,5 +1,6 @@
 """Runs on the lab machine, over the real ssh, driven by the real command."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -194,6 +195,19 @@ def test_inputs_are_brought(mlrun: Mlrun, project: Project):
     seen = [(item["path"], item["digest"]) for item in mlrun.show()["inputs"]]
     assert len(seen) == 4
     assert mlrun("rerun", "latest", "--on", "lab").ok().out == here.out
+
+
+def test_what_has_no_bytes_among_inputs_is_left_where_it_is(mlrun: Mlrun, project: Project):
+    project.write("data/in.csv", "1,2\n")
+    os.mkfifo(project.path / "data" / "pipe")
+    project.write(".gitignore", "data\n")
+    project.write("MLproject", "inputs: [data]\nentry_points:\n  main: {command: 'cat data/*.csv'}\n")
+    project.commit()
+    inputs = []
+    for where in ((), ("--isolated",), ("--on", "lab")):
+        assert mlrun("run", project.path, "--env-manager", "local", *where).ok().out == "1,2\n"
+        inputs.append([item for item in mlrun.show()["inputs"] if item["basis"] == "declared"])
+    assert inputs[0] == inputs[1] == inputs[2]
 
 
 def test_only_the_edit_is_sent(mlrun: Mlrun, project: Project, machine):

@@ -180,13 +180,13 @@ class Cargo:
             files = [(f"{clean}/{name}", os.path.join(place, name)) for name in _files(place, ".")]
         else:
             files = [(clean, place)]
-        return Parcel(each.name, each.path, tuple(self._brought(*file) for file in files if not _leads_away(file[1])))
+        return Parcel(each.name, each.path, tuple(self._brought(*file) for file in files if _has_bytes(file[1], place)))
 
     def _absolute(self, each: Input, place: str) -> Parcel:
         name = os.path.basename(os.path.normpath(place))
         if os.path.isdir(place):
             inside = [(f"{name}/{path}", os.path.join(place, path)) for path in _files(place, ".")]
-            files = tuple(self._brought(*file) for file in inside if not _leads_away(file[1]))
+            files = tuple(self._brought(*file) for file in inside if _has_bytes(file[1], place))
             return Parcel(each.name, name, files)
         return Parcel(each.name, name, (self._brought(name, place),))
 
@@ -257,6 +257,6 @@ def _files(root: str, pattern: str) -> tuple[str, ...]:
         raise BackendError(message, hint="inputs are sent to the host before the run begins") from error
 
 
-def _leads_away(path: str) -> bool:
-    """Whether a path is a symlink to nowhere: it has no bytes that could be brought."""
-    return os.path.islink(path) and not os.path.isfile(path)
+def _has_bytes(path: str, place: str) -> bool:
+    """Whether a path of an input is worth bringing: no symlink to nowhere, and, below the input, no pipe or socket."""
+    return os.path.isfile(path) or (path == place and not os.path.islink(path))

@@ -151,6 +151,8 @@ def _copy(source: Path, target: Path, say: Say) -> None:
         back = leads_back(str(source), "/")
         os.symlink(os.readlink(source) if back else os.path.realpath(source), target)
         return
+    if not stat.S_ISREG(status.st_mode):  # a pipe, a socket: there are no bytes to bring, and to open it may not end
+        return
     if status.st_size > _LARGE:
         say(f"copying {source.name} ({status.st_size / 1e9:.1f} GB)")
     clone_or_copy(source, target)

@@ -56,8 +56,9 @@ def ended(mlrun: Mlrun, directory: Path) -> tuple[str, str, str]:
 def test_a_job_cancelled_by_hand_ends_killed_with_its_logs(mlrun: Mlrun, project: Project, cluster: Cluster):
     directory = detached(mlrun, command(project, "echo ready; exec sleep 300"))
     until((directory / "stdout.log").read_bytes, PATIENCE)
-    cluster.call("scancel", mlrun.show(directory.name)["execution"]["job_id"])
-    assert ended(mlrun, directory)[:2] == ("killed", "")
+    job = mlrun.show(directory.name)["execution"]["job_id"]
+    cluster.call("scancel", job)
+    assert ended(mlrun, directory) == ("killed", "", f"job {job} was cancelled by hand")
     assert mlrun.show(directory.name)["logs"]["stdout"]["size"] == 6
 
 
@@ -68,6 +69,28 @@ def test_a_pending_job_cancelled_by_hand(mlrun: Mlrun, project: Project, cluster
     cluster.call("scancel", job)
     assert ended(mlrun, directory) == ("killed", "", f"job {job} was cancelled by hand")
     assert not (directory / "work").exists()
+
+
+def test_a_job_that_others_went_before(mlrun: Mlrun, project: Project, own_cluster: Cluster):
+    low, high = (f"PartitionName={name} Nodes=ALL PriorityTier={tier}" for name, tier in (("low", 1), ("high", 2)))
+    own_cluster.stop("slurmctld")
+    with (own_cluster.base / "slurm.conf").open("a") as conf:
+        conf.write(f"PreemptType=preempt/partition_prio\nPreemptMode=CANCEL\n{low}\n{high}\n")
+    own_cluster.run_daemon("slurmctld")
+    own_cluster.until_idle()
+    directory = detached(mlrun, command(project, "echo ready; exec sleep 300"), "-c", '{"partition": "low"}')
+    job = mlrun.show(directory.name)["execution"]["job_id"]
+    config = '{"partition": "high", "exclusive": true}'
+    mlrun("run", command(project, "true"), *SLURM, "-c", config).ok()
+    assert ended(mlrun, directory) == ("killed", "", f"job {job} was preempted by Slurm")
+
+
+def test_a_cluster_named_by_a_variable_of_sbatch_is_the_one_that_is_asked(
+    mlrun: Mlrun, project: Project, cluster: Cluster
+):
+    said = mlrun("run", command(project, "true"), *SLURM, SBATCH_CLUSTERS="elsewhere")
+    assert "'elsewhere' can't be reached now" in said.err  # there is no database that knows of clusters
+    assert json.loads((mlrun.directory() / "launching.json").read_text())["route"] == "elsewhere"
 
 
 def test_slurms_own_time_limit_leaves_an_orderly_end(mlrun: Mlrun, project: Project, cluster: Cluster):

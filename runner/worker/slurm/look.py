@@ -15,7 +15,7 @@ from runner.worker.slurm.commands import SilentError, answer
 from runner.worker.slurm.queue import Job
 from runner.worker.state import PREPARING, RUNNING, SUBMITTED, UNREACHABLE, State
 
-LIMIT = "DUE TO TIME LIMIT"  # as slurmd writes it into a job's output
+_LIMIT = "DUE TO TIME LIMIT"  # as slurmd writes it into a job's output
 _NO_OUTPUT = "0:53"  # how slurmd ends a job whose output it cannot write
 
 
@@ -31,7 +31,7 @@ def look(run: RunDirectory) -> Optional[State]:
         return State(UNREACHABLE, remark=error.message)
 
 
-def said(run: RunDirectory) -> str:
+def _said(run: RunDirectory) -> str:
     """Return the end of what slurmd and the script have written into the job's output."""
     try:
         return run.launcher_log.read_bytes()[-65536:].decode("utf-8", "replace").strip()
@@ -85,20 +85,17 @@ def _verdict(run: RunDirectory, job: Job, access: Launching) -> Outcome:
     if asked is not None:
         return state.killed(asked)
     if job.state in ("CANCELLED", "PREEMPTED", "REVOKED"):
-        what = "was cancelled by hand" if job.state == "CANCELLED" else f"was {job.state.lower()} by Slurm"
-        error = Failure(f"job {job.id} {what}{_place(job)}")
-        return Outcome("killed", now(), signal=signal.SIGTERM, error=error)
+        return _killed(job.state, job.id, _place(job))
     if job.state in _REASONS:
-        reason, text, hint = _REASONS[job.state]
-        return Outcome("failed", now(), reason=reason, error=Failure(f"job {job.id} {text}{_place(job)}", hint))
+        return _for_reason(job.state, job.id, _place(job))
     return _died(run, job, access)
 
 
 def _died(run: RunDirectory, job: Job, access: Launching) -> Outcome:
     """Return the end of a run whose worker on the node went without a word."""
-    log = said(run)
+    log = _said(run)
     if _ran_out_of_memory(log):
-        return _out_of_memory(job.id, _place(job))
+        return _for_reason("OUT_OF_MEMORY", job.id, _place(job))
     code = _exit_code(job, access)
     if run.has(Start):
         how = f"was ended by signal {code.partition(':')[2]}" if code.startswith("0:") else f"ended with code {code}"
@@ -131,19 +128,26 @@ def _forgotten(run: RunDirectory, launched: Launched) -> Outcome:
     asked = run.find(Cancellation)
     if asked is not None:
         return state.killed(asked)
-    log = said(run)
-    if LIMIT in log:
-        return past_time(launched.job)
-    if _ran_out_of_memory(log):
-        return _out_of_memory(launched.job)
-    if "DUE TO NODE FAILURE" in log:
-        return Outcome("failed", now(), reason="node-fail", error=Failure(f"job {launched.job} lost its node", _AGAIN))
-    if "CANCELLED AT" in log:
-        error = Failure(f"job {launched.job} was cancelled by hand")
-        return Outcome("killed", now(), signal=signal.SIGTERM, error=error)
+    told = as_told(run, launched)
+    if told is not None:
+        return told
     begun = "it had begun" if run.has(Start) else "it had not begun"
     message = f"Slurm knows nothing of job {launched.job} any more, and {begun}"
     return Outcome("lost", now(), error=Failure(message, "run it again"))
+
+
+def as_told(run: RunDirectory, launched: Launched) -> Optional[Outcome]:
+    """Return how a job ended by what slurmd has written into its output; None where that says nothing of it."""
+    log = _said(run)
+    if _LIMIT in log:
+        return _for_reason("TIMEOUT", launched.job)
+    if _ran_out_of_memory(log):
+        return _for_reason("OUT_OF_MEMORY", launched.job)
+    if "DUE TO NODE FAILURE" in log:
+        return _for_reason("NODE_FAIL", launched.job)
+    if "DUE TO PREEMPTION" in log:
+        return _killed("PREEMPTED", launched.job)
+    return _killed("CANCELLED", launched.job) if "CANCELLED AT" in log else None
 
 
 _STUCK = (  # reasons that time alone does not mend
@@ -169,15 +173,14 @@ _REASONS = {
 }
 
 
-def past_time(job: str) -> Outcome:
-    """Return the outcome of a run whose job came to Slurm's own limit."""
-    reason, text, hint = _REASONS["TIMEOUT"]
-    return Outcome("failed", now(), reason=reason, error=Failure(f"job {job} {text}", hint))
-
-
-def _out_of_memory(job: str, place: str = "") -> Outcome:
-    reason, text, hint = _REASONS["OUT_OF_MEMORY"]
+def _for_reason(what: str, job: str, place: str = "") -> Outcome:
+    reason, text, hint = _REASONS[what]
     return Outcome("failed", now(), reason=reason, error=Failure(f"job {job} {text}{place}", hint))
+
+
+def _killed(what: str, job: str, place: str = "") -> Outcome:
+    by = "cancelled by hand" if what == "CANCELLED" else f"{what.lower()} by Slurm"
+    return Outcome("killed", now(), signal=signal.SIGTERM, error=Failure(f"job {job} was {by}{place}"))
 
 
 def _ran_out_of_memory(log: str) -> bool:

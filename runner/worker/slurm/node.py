@@ -18,7 +18,7 @@ from runner.worker.execution.workplace import find_again
 from runner.worker.facts import Allocation, Cancellation, InstalledEnvironment, Launched
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.slurm.look import LIMIT, past_time, said
+from runner.worker.slurm.look import as_told
 from runner.worker.slurm.submit import note
 
 _SHARED = "login node and nodes have to share it: point {} at a file system that they share"
@@ -44,12 +44,12 @@ def take_over(job: Job, stack: ExitStack) -> Prepared:
 
 
 def revise(run: RunDirectory, outcome: Outcome) -> Outcome:
-    """Return an outcome as Slurm's own words explain it: TERM can also mean that the job came to its limit."""
+    """Return an outcome as Slurm's own words explain it: TERM may mean a limit, a preemption, a scancel."""
     launched = run.find(Launched)
-    if outcome.status != "killed" or launched is None or run.has(Cancellation) or LIMIT not in said(run):
-        return outcome
-    limit = past_time(launched.job)
-    return replace(outcome, status=limit.status, reason=limit.reason, error=limit.error)
+    told = None
+    if outcome.status == "killed" and launched is not None and not run.has(Cancellation):
+        told = as_told(run, launched)
+    return outcome if told is None else replace(outcome, status=told.status, reason=told.reason, error=told.error)
 
 
 def allocated(job: Job, environ: Mapping[str, str]) -> Allocation:

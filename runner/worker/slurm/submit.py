@@ -35,7 +35,7 @@ _CURES = (
 def submit(run: RunDirectory, spec: RunSpec, placement: Placement) -> Launched:
     """Submit a run's job and write launch.json; BackendError says in one line why Slurm does not take it."""
     chosen = placement.launcher_options
-    access = _access(chosen.get("clusters", ""))
+    access = _access(chosen.get("clusters") or os.environ.get("SBATCH_CLUSTERS", ""))
     run.write(access)  # before the job is: whoever finds no launch.json knows whether, and where, to ask for it
     most = None if spec.resources.time is None else _most(chosen.get("partition", ""), access)
     words = options.words(spec.resources, {key: value for key, value in chosen.items() if key != "clusters"}, most)

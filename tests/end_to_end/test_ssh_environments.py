@@ -9,6 +9,7 @@ import pytest
 
 from tests.end_to_end.conftest import Mlrun, Project
 from tests.environments.wheels import make_wheel
+from tests.machines import Machine
 
 PRINTS = "entry_points:\n  main: {command: 'python -c \"import tiny; print(tiny.VERSION)\"; python -m pip --version'}\n"
 
@@ -55,6 +56,12 @@ def test_the_environment_is_built_there(mlrun: Mlrun, packaged: Project, index: 
     assert again.out.startswith("1.0\n")
     assert mlrun.show()["environment"]["reused"]
     assert mlrun("run", packaged.path, "--on", "lab", "--upgrade").ok().out.startswith("2.0\n")
+
+
+def test_home_and_cache_may_be_on_two_disks(mlrun: Mlrun, packaged: Project, index: Path, isolated: Machine):
+    place = isolated.mount(packaged.path.parent.name)
+    mlrun("host", "add", "scratch", "lab", "--cache", f"{place}/cache").ok()
+    assert mlrun("run", packaged.path, "--on", "scratch").ok().out.startswith("1.0\n")
 
 
 def test_the_lock_made_here_serves_there(mlrun: Mlrun, packaged: Project, index: Path):

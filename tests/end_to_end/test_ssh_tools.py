@@ -123,6 +123,20 @@ def test_where_no_uv_can_be_had_one_line_says_so(mlrun: Mlrun, bare: Project, in
     assert "failed" in mlrun("list").ok().out
 
 
+def test_a_disk_from_which_nothing_may_be_run_is_told(mlrun: Mlrun, bare: Project, isolated: Machine, index: Index):
+    place = isolated.mount(bare.path.parent.name, "noexec")
+    mlrun("host", "add", "strict", "lab", "--cache", f"{place}/cache").ok()
+    said = mlrun("run", bare.path, "--on", "strict")
+    assert said.code == 125
+    (line,) = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    told = (
+        f"error: uv for linux-{HERE} does not run on strict: the one that was sent cannot be started: Permission denied"
+    )
+    assert line == told
+    assert "hint: is its cache on a disk that programs may not be run from?" in said.err
+    assert "failed" in mlrun("list").ok().out
+
+
 def test_a_check_says_what_will_be_sent(mlrun: Mlrun, theirs: Path):
     lines = mlrun("host", "check", "lab").out.splitlines()
     (at,) = (number for number, line in enumerate(lines) if line.split()[:1] == ["uv"])

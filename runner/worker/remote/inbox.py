@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import math
 import os
@@ -168,13 +169,27 @@ class _Coming:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._path)
             _expect(sha256, found)
-            first = places[0]
-            if _moved(self._path, first.path):
-                os.fchmod(self._descriptor, first.mode)
+            self._settle(places[0])
         finally:
             self.close()
         for place in places[1:]:
-            _copy(first.path, place)
+            _copy(places[0].path, place)
+
+    def _settle(self, place: Place) -> None:
+        """Move the file to its place, which may be on another disk; nothing where another connection has done so."""
+        os.makedirs(os.path.dirname(place.path), exist_ok=True)
+        try:
+            os.replace(self._path, place.path)
+            os.fchmod(self._descriptor, place.mode)
+        except FileNotFoundError:
+            if not os.path.exists(place.path):
+                raise
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy(self._path, place)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
 
     def close(self) -> None:
         """Close the file."""
@@ -230,18 +245,6 @@ def _opened(path: str) -> int:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _moved(origin: str, target: str) -> bool:
-    """Move a file to its place; False where another connection has done so."""
-    try:
-        os.replace(origin, target)
-    except FileNotFoundError:
-        if os.path.exists(target):
-            return False
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.replace(origin, target)
-    return True
 
 
 def _discard(path: str) -> None:

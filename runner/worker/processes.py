@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +34,12 @@ def is_alive(identity: Identity) -> Optional[bool]:
 
 @lru_cache(maxsize=1)
 def host_id() -> str:
-    """Return what names this machine: its machine id where it has one, with the host name."""
+    """Return what names this machine: its machine id where it has one, with the host name.
+
+    A Mac is called otherwise in each network, so its hardware alone names it.
+    """
+    if sys.platform == "darwin":
+        return hardware_in(_output("ioreg", "-rd1", "-c", "IOPlatformExpertDevice")) or os.uname().nodename
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
             machine = Path(path).read_text(encoding="ascii").strip()
@@ -57,8 +63,7 @@ def boot_id() -> str:
 
 def _start_time(pid: int) -> Optional[str]:
     if sys.platform == "darwin":
-        state, _, started = _output("ps", "-o", "stat=,lstart=", "-p", str(pid)).partition(" ")
-        return None if not started or state.startswith("Z") else started.strip()
+        return start_by_ps(pid)
     try:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -67,7 +72,23 @@ def _start_time(pid: int) -> Optional[str]:
     return None if fields[0] in (b"Z", b"X") else fields[19].decode("ascii")
 
 
+def start_by_ps(pid: int) -> Optional[str]:
+    """Return when a process began, as `ps` says it; None where there is none, or a zombie."""
+    state, _, started = _output("ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)).partition(" ")
+    return None if not started or state.startswith("Z") else started.strip()
+
+
+def hardware_in(registry: str) -> str:
+    """Return what names a Mac for good in what `ioreg` says of it, "" where it does not."""
+    found = re.search(r'"IOPlatformUUID" = "([0-9A-Fa-f-]+)"', registry)
+    return "" if found is None else found[1]
+
+
 def _output(*argv: str) -> str:
+    """Return what a program prints in one language and zone of time: the user's may change while a process lives."""
     from runner.worker.tools import call  # where /proc says it, no subprocess is needed, nor its import
 
-    return call(argv).text.strip()
+    try:
+        return call(argv, env={**os.environ, "LC_ALL": "C", "TZ": "UTC"}).text.strip()
+    except OSError:
+        return ""

@@ -160,6 +160,33 @@ def test_a_login_of_uvs_own_variables_will_do(near, monkeypatch):
     assert near.fetched(ARM).read_bytes() == b"uv"
 
 
+def test_the_users_constraints_are_not_for_it(near, monkeypatch, tmp_path):
+    near.has("musllinux_1_1_aarch64")
+    (tmp_path / "constraints.txt").write_text("uv<0.1\n")
+    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "constraints.txt"))
+    assert near.fetched(ARM).read_bytes() == b"uv"
+
+
+@pytest.mark.parametrize(
+    ("machine", "begins", "processor"),
+    [
+        (ARM, b"\x7fELF\x02\x01", b"\xb7\x00"),  # at byte 18
+        (Machine("Linux", "ppc64le", "2.28"), b"\x7fELF\x02\x01", b"\x15\x00"),
+        (Machine("Darwin", "arm64", "23.5.0"), b"\xcf\xfa\xed\xfe\x0c\x00\x00\x01", None),
+    ],
+)
+def test_what_uvs_makers_publish_is_for_the_machine(tmp_path, machine, begins, processor):
+    """From the index that this machine is set up with, under the names that the wheels have there."""
+    uv = _uv()
+    own = sha256_of_file(uv)
+    fetch(uv, own, machine, tmp_path)
+    ((_, family, path),) = fetched_uvs(tmp_path, own)
+    head = path.read_bytes()[:20]
+    assert family == machine.family
+    assert head.startswith(begins)
+    assert processor in (None, head[18:])
+
+
 def test_an_index_that_does_not_answer_is_named_as_the_reason(near, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "1")

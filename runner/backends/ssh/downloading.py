@@ -75,7 +75,8 @@ def _environ(installer: Mapping[str, str]) -> dict[str, str]:
         if name in _PIP_VARIABLES:
             words = [_with_login(word, installer) for word in re.split(r"[ ,]+", value)]
             found.setdefault(_PIP_VARIABLES[name], []).extend(words)
-    return {**environ, **{name: " ".join(words) for name, words in found.items()}}
+    # The lock, or our own version, has decided: the user's constraints are for what the user installs.
+    return {**environ, "PIP_CONSTRAINT": os.devnull, **{name: " ".join(words) for name, words in found.items()}}
 
 
 def _with_login(word: str, installer: Mapping[str, str]) -> str:

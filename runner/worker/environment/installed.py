@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+from runner.worker.environment import rest
 from runner.worker.environment.pylock import Locked, built_from, normalised
 from runner.worker.facts import Package
 from runner.worker.hashing import digest_of_directory, sha256_of_file
@@ -20,7 +21,7 @@ from runner.worker.values import dataclass
 # Files that depend on the tool or on the path, not on what was installed.
 _NOT_CONTENT = frozenset(("direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json", "uv_build.json"))
 # What no run reads: a quick look is quick because it leaves these out, and a whole one does not.
-_IDLE = (".pyc", ".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".md", ".rst", ".build", "RECORD")
+_IDLE = (".pyc", ".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".md", ".rst", ".build")
 _MISSING = ""
 
 
@@ -107,6 +108,19 @@ def watched(prefix: Path) -> bytes:
         paths = (os.fsencode(path) for path, _ in _rows(one.info) if not path.endswith(_IDLE) and "/tests/" not in path)
         found += [os.path.normpath(os.path.join(site, path)) for path in paths]
     return b"\0".join(sorted(path for path in found if os.path.lexists(os.path.join(base, path))))
+
+
+def others(prefix: Path) -> bytes:
+    """Return the files that are no content of a distribution, as `rest` lists them."""
+    site = site_packages(prefix)
+    places = ("bin", "pyvenv.cfg", *((os.path.relpath(site, prefix),) if site else ()))
+    return rest.listed(prefix, places, {path for one in distributions(prefix) for path in content_of(one, prefix)})
+
+
+def content_of(one: Distribution, prefix: Path) -> Iterator[str]:
+    """Yield the paths, relative to the prefix, that the digest of a distribution is over."""
+    site = os.path.relpath(one.info.parent, prefix)
+    return (os.path.normpath(os.path.join(site, path)) for path, _ in _rows(one.info) if _is_content(path))
 
 
 def pulse(prefix: Path, watched: bytes) -> str:

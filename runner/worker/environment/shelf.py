@@ -14,10 +14,11 @@ from typing import Callable, Optional
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import installed
 from runner.worker.environment.mutex import alone, locked, share
-from runner.worker.environment.slot import Marker, Slot, Use, held_by, note, uses_of, watched_of
-from runner.worker.environment.soundness import fault, look_of, python_state
+from runner.worker.environment.slot import Marker, Slot, Use, held_by, note, others_of, uses_of, watched_of
+from runner.worker.environment.soundness import fault, look_of, python_state, watched_files
 from runner.worker.environment.tracing import plant
 from runner.worker.facts import InstalledEnvironment
+from runner.worker.hashing import sha256_of
 from runner.worker.processes import boot_id
 from runner.worker.values import dataclass
 
@@ -115,7 +116,7 @@ def tidy(slot: Slot) -> None:
 
 
 def _remove_beside(prefix: Path) -> None:
-    for file in (watched_of(prefix), uses_of(prefix), held_by(prefix)):
+    for file in (watched_of(prefix), others_of(prefix), uses_of(prefix), held_by(prefix)):
         file.unlink(missing_ok=True)
 
 
@@ -126,7 +127,8 @@ def _build(slot: Slot, order: Order, why: str) -> InstalledEnvironment:
         plant(prefix)
         environment = replace(built.environment, key=slot.key, why=why)
         files = look_of(environment.kind)
-        watched = files.watched(prefix)
+        others = files.others(prefix)
+        watched = watched_files(files, prefix, others)
         marker = Marker(
             directory=prefix.name,
             environment=environment,
@@ -135,9 +137,11 @@ def _build(slot: Slot, order: Order, why: str) -> InstalledEnvironment:
             top_level=files.top_level(prefix),
             digests=built.digests,
             made_of=order.made_of,
+            others=sha256_of(others),
             boot=boot_id(),
         )
         watched_of(prefix).write_bytes(watched)
+        others_of(prefix).write_bytes(others)
         held_by(prefix).touch(mode=0o600)
         slot.write(marker)
     except BaseException:

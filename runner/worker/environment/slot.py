@@ -30,6 +30,7 @@ class Marker:
     top_level: tuple[str, ...]
     digests: Mapping[str, str] = field(default_factory=dict)  # of each distribution
     made_of: Mapping[str, str] = field(default_factory=dict)  # what the key is made of besides interpreter and archives
+    others: str = ""  # digest of the list of all other files; "" where an older mlrun has built it
     boot: str = ""  # of the machine, while it was built; "" once all was read after another: a crash may lose bytes
     version: int = 1
 
@@ -106,6 +107,11 @@ def held_by(prefix: "str | Path") -> Path:
 def watched_of(prefix: "str | Path") -> Path:
     """Return the list of the files that a quick look goes over."""
     return Path(f"{prefix}.watched")
+
+
+def others_of(prefix: "str | Path") -> Path:
+    """Return the list, with digests, of the files that belong to no distribution."""
+    return Path(f"{prefix}.others")
 
 
 def uses_of(prefix: "str | Path") -> Path:

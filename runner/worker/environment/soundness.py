@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Optional, Protocol
 
 from runner.errors import StoreError
-from runner.worker.environment import installed
-from runner.worker.environment.slot import Marker, Slot, watched_of
+from runner.worker.environment import installed, rest
+from runner.worker.environment.slot import Marker, Slot, others_of, watched_of
 from runner.worker.facts import InstalledEnvironment
-from runner.worker.hashing import stat_key
+from runner.worker.files import replace as rewrite
+from runner.worker.hashing import sha256_of, stat_key
 from runner.worker.processes import boot_id
 
 
@@ -29,6 +30,9 @@ class Look(Protocol):
     def top_level(self, prefix: Path) -> "tuple[str, ...]":
         """Return the names that a stray file or a new distribution would add to."""
 
+    def others(self, prefix: Path) -> bytes:
+        """Return the files that are no content of a distribution, as `rest` lists them."""
+
     def contents(self, prefix: Path, names: Optional[Collection[str]] = None) -> "tuple[installed.Content, ...]":
         """Read every file of the distributions, or of those named."""
 
@@ -40,6 +44,14 @@ def look_of(kind: str) -> Look:
 
         return conda
     return _LOOKS.get(kind, installed)
+
+
+def watched_files(look: Look, prefix: Path, others: bytes) -> bytes:
+    """Return the paths that a quick look goes over, NUL between; ``others`` lists the files of no distribution."""
+    found = {*look.watched(prefix).split(b"\0"), *rest.paths(others)}
+    if (prefix / "bin").is_dir():
+        found.add(b"bin")  # for what is added to it
+    return b"\0".join(sorted(found - {b""}))
 
 
 def python_state(environment: InstalledEnvironment) -> "tuple[int, ...]":
@@ -61,11 +73,18 @@ def fault(slot: Slot, marker: Marker) -> Optional[str]:
         if proven and pulse == marker.pulse and look.top_level(prefix) == marker.top_level:
             return None
     found = difference(slot, marker)
-    if found is None and pulse:  # touched, copied, linked: nothing that matters has changed
+    if found is None:  # touched, copied, linked: nothing that matters has changed
         boot = marker.boot if marker.boot == boot_id() else ""
         with contextlib.suppress(OSError, StoreError):
-            slot.write(replace(marker, pulse=pulse, boot=boot))
+            slot.write(replace(marker, pulse=pulse or _watch_anew(prefix, look), boot=boot))
     return found
+
+
+def _watch_anew(prefix: Path, look: Look) -> str:
+    """Make the list of what a quick look goes over again, which was lost; return the state of what it names."""
+    watched = watched_files(look, prefix, look.others(prefix))
+    rewrite(watched_of(prefix), watched)
+    return installed.pulse(prefix, watched)
 
 
 def broken(slot: Slot, marker: Marker) -> Optional[str]:
@@ -94,7 +113,14 @@ def difference(slot: Slot, marker: Marker) -> Optional[str]:
     strange = sorted(set(top).symmetric_difference(marker.top_level))
     if strange:
         return f"{strange[0]} was {'added to' if strange[0] in top else 'removed from'} site-packages"
-    return None
+    others = look.others(prefix)
+    if marker.others in ("", sha256_of(others)):
+        return None
+    before = b""
+    with contextlib.suppress(OSError):
+        before = others_of(prefix).read_bytes()
+    whole = sha256_of(before) == marker.others
+    return (rest.changed(before, others) if whole else None) or f"{others_of(prefix).name} was edited"
 
 
 def _has_configuration(prefix: Path, marker: Marker) -> bool:

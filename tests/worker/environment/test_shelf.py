@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -88,14 +89,69 @@ def test_an_edited_module_is_found_and_the_environment_built_again(host: Host) -
             lambda prefix: (next(prefix.glob("lib/*/site-packages")) / "sitecustomize.py").write_text("1/0"),
             "sitecustomize.py was added to site-packages",
         ),
+        (lambda prefix: append(prefix / "pyvenv.cfg", "include-system-site-packages = true"), "pyvenv.cfg was edited"),
+        (lambda prefix: append(prefix / "bin" / "pip", "# more"), "bin/pip was edited"),
+        (lambda prefix: (prefix / "bin" / "ls").write_text("#!/bin/sh\n"), "bin/ls was added"),
+        (lambda prefix: relink(prefix / "bin" / "python3", "/usr/bin/python3"), "bin/python3 was edited"),
+        (
+            lambda prefix: append(next(prefix.glob("lib/*/*/_mlrun_opened.py")), "1/0"),
+            "_mlrun_opened.py was edited",
+        ),
+        (lambda prefix: append(next(prefix.glob("lib/*/*/blue-*/RECORD")), "x,,"), "blue was edited"),
+        (lambda prefix: append(prefix.with_name(f"{prefix.name}.watched"), "\0gone"), ""),
     ],
 )
 def test_damage_is_found_and_repaired(host: Host, damage, why: str) -> None:
     first = host.prepare("blue")
     damage(Path(first.prefix))
     again = host.prepare("blue")
-    assert again.why.startswith(why)
-    assert not again.reused
+    assert re.match(rf"(lib/\S*/)?{re.escape(why)}", again.why)
+    assert again.reused is (why == "")
+    assert host.prepare("blue").reused
+    assert verify(host.cache, again.key or "") is None
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as stream:
+        stream.write(f"{text}\n")
+
+
+def relink(path: Path, target: str) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+def test_what_is_added_to_a_package_is_found_when_all_is_read(host: Host) -> None:
+    first = host.prepare("blue")
+    added = module_of(first, "blue").with_name("more.py")
+    added.touch()
+    assert re.fullmatch(
+        r"lib/python[\d.]+/site-packages/blue/more\.py was added", verify(host.cache, first.key or "") or ""
+    )
+    added.unlink()
+    (added.parent / "__pycache__").mkdir(exist_ok=True)
+    (added.parent / "__pycache__" / "more.pyc").touch()
+    assert verify(host.cache, first.key or "") is None
+
+
+def test_a_list_that_was_lost_is_made_again(host: Host) -> None:
+    first = host.prepare("blue")
+    watched, others = (Path(f"{first.prefix}.{name}") for name in ("watched", "others"))
+    before = watched.read_bytes()
+    watched.unlink()
+    assert host.prepare("blue").reused
+    assert watched.read_bytes() == before
+    append(others, "x")
+    append(Path(first.prefix, "bin", "pip"), "# more")
+    assert host.prepare("blue").why == f"{others.name} was edited"
+
+
+def test_an_environment_of_an_older_mlrun_serves(host: Host) -> None:
+    first = host.prepare("blue")
+    marker = Path(first.prefix).parent / "environment.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "others": ""}))
+    Path(f"{first.prefix}.others").unlink()
+    os.utime(module_of(first, "blue"))
     assert host.prepare("blue").reused
 
 
@@ -152,6 +208,7 @@ def test_a_crowd_builds_one_environment(host: Host) -> None:
         ("installing", "envs/*/*/lib/*/site-packages/blue", False),
         ("installing", "", True),  # uv goes on without it
         ("installing", "envs/*/*.watched", False),
+        ("installing", "envs/*/*.others", False),
         ("installing", "envs/*/.environment.json.*", False),
     ],
 )
@@ -187,7 +244,7 @@ def until_only(key: Path, environment: InstalledEnvironment) -> None:
         time.sleep(0.1)
         prune(key.parent.parent)
     left = {path.name.partition(".")[2] for path in key.iterdir() if path.is_file()}
-    assert left <= {"", "json", "lock", "watched"}
+    assert left <= {"", "json", "lock", "watched", "others"}
 
 
 @pytest.mark.parametrize("size", ["1M", "12M", "24M"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from runner.worker.environment import installed as distributions
+from runner.worker.environment import rest
 from runner.worker.environment.installed import Content
 from runner.worker.environment.pylock import normalised
 from runner.worker.hashing import sha256_of_file, stat_key
@@ -40,6 +41,17 @@ def watched(prefix: Path) -> bytes:
     lists = {os.fsencode(f"conda-meta/{path.name}") for path in prefix.glob("conda-meta/*.json")}
     base = os.fsencode(prefix)
     return b"\0".join(sorted(path for path in {*listed, *added, *lists} if os.path.lexists(os.path.join(base, path))))
+
+
+def others(prefix: Path) -> bytes:
+    """Return the files that no package lists, where a command or its activation finds them, as `rest` lists them."""
+    site = distributions.site_packages(prefix)
+    places = ("bin", "etc/conda", *((os.path.relpath(site, prefix),) if site else ()))
+    content = {file.path for _, files in _packages(prefix) for file in files}
+    content.update(
+        path for one in distributions.distributions(prefix) for path in distributions.content_of(one, prefix)
+    )
+    return rest.listed(prefix, places, content)
 
 
 def contents(prefix: Path, names: Optional[Collection[str]] = None, *, read: bool = True) -> tuple[Content, ...]:

@@ -1,0 +1,63 @@
+"""What stands in an environment beside the content of its distributions: interpreters, scripts, configuration.
+
+A program that is started runs them, or is found by them: an edit there is one of the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Optional
+
+from runner.worker.hashing import sha256_of_file
+
+_BYTECODE = "__pycache__"
+
+
+def listed(prefix: Path, places: Iterable[str], content: Collection[str]) -> bytes:
+    """Return the files and links at some places of a prefix that are not among ``content``, each with its digest.
+
+    ``DIGEST PATH``, sorted, NUL between; Python's bytecode is left out.
+    """
+    found = sorted(path for place in places for path in _files(prefix, place) if path not in content)
+    return b"\0".join(os.fsencode(f"{_state_of(os.path.join(prefix, path))} {path}") for path in found)
+
+
+def paths(listing: bytes) -> "list[bytes]":
+    """Return the paths of a listing."""
+    return [os.fsencode(path) for path in _read(listing)]
+
+
+def changed(before: bytes, now: bytes) -> Optional[str]:
+    """Return what became of the first path in which two listings differ: "bin/pip was edited"; None for none."""
+    old, new = _read(before), _read(now)
+    for path in sorted({*old, *new}):
+        if old.get(path) != new.get(path):
+            return f"{path} was {'edited' if path in old and path in new else 'added' if path in new else 'removed'}"
+    return None
+
+
+def _read(listing: bytes) -> Mapping[str, str]:
+    pairs = (os.fsdecode(line).partition(" ") for line in listing.split(b"\0") if line)
+    return {path: digest for digest, _, path in pairs}
+
+
+def _files(prefix: Path, place: str) -> Iterator[str]:
+    top = os.path.join(prefix, place)
+    if os.path.isfile(top) or os.path.islink(top):
+        yield place
+        return
+    for folder, folders, names in os.walk(top):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        folders[:] = [name for name in folders if name != _BYTECODE]
+        inside = os.path.relpath(folder, prefix)
+        yield from (f"{inside}/{name}" for name in (*names, *links))
+
+
+def _state_of(path: str) -> str:
+    """Return the digest of a file, or where a link leads."""
+    with contextlib.suppress(OSError):
+        return f"->{os.readlink(path)!r}".replace(" ", "\\x20") if os.path.islink(path) else sha256_of_file(path)
+    return "-"

@@ -14,6 +14,9 @@ from runner.worker.environment import versions
 from runner.worker.values import dataclass
 
 _PACKAGE = re.compile(r"^(?:(?P<channel>[^\s\[]+)::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<version>[=<>!~ \[].*)?$")
+_SUBDIR = re.compile(
+    r"/(noarch|(linux|osx|win|freebsd|zos|emscripten|wasi)-[a-z0-9]+)$"
+)  # of `conda-forge/noarch::six`
 _KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 _BUILD = ("pip", "setuptools", "wheel")
 _PYTHON = "python"
@@ -44,13 +47,14 @@ class CondaEnv:
     @property
     def other_channels(self) -> tuple[str, ...]:
         """Return the channels that only single packages name."""
-        return tuple(dict.fromkeys(channel for channel in map(_channel, self.packages) if channel))
+        channels = (_SUBDIR.sub("", _channel(one)) for one in self.packages)
+        return tuple(dict.fromkeys(channel for channel in channels if channel))
 
     def specifications(self, address: Callable[[str], str]) -> tuple[str, ...]:
         """Return the packages as a solver reads them; ``address`` is what a channel's name stands for."""
         found = []
         for one in self.packages:
-            channel = _channel(one)
+            channel = _SUBDIR.sub("", _channel(one))
             found.append(f"{address(channel)}{one.text[len(channel) :]}" if channel else one.text)
         return tuple(found)
 

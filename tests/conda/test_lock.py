@@ -11,6 +11,7 @@ from runner.records import schemas
 from runner.worker.environment.conda import lockfile
 from tests.conda.channel import HERE, Channel
 from tests.end_to_end.conftest import Mlrun, Project
+from tests.environments.projects import make_project
 from tests.environments.wheels import make_wheel
 
 NAME = f"condalock.mlrun.{HERE}.json"
@@ -41,6 +42,22 @@ def project(tmp_path: Path, channel: Channel, monkeypatch: pytest.MonkeyPatch) -
     project.write("conda.yaml", "channels: [../channel]\ndependencies: [python, green, {pip: [red]}]\n")
     project.write("main.py", "import green, red\nprint(green.VERSION, red.VERSION)\n")
     return project
+
+
+def test_a_lock_with_the_project_itself_stays_as_it_is(mlrun: Mlrun, project: Project, tmp_path: Path):
+    make_project(project.path, "mine")
+    project.write("conda.yaml", "channels: [../channel]\ndependencies: [python, {pip: [red, -e .]}]\n")
+    project.write("main.py", "import mine\nprint(mine.VALUE)\n")
+    assert mlrun("run", project.path).ok().out == "1\n"
+    mlrun("lock", project.path).ok()
+    own = b'directory = { path = \\".\\", editable = true }'
+    assert own in (project.path / NAME).read_bytes()
+    make_wheel(tmp_path / "wheels", "red", "2.0")
+    mlrun("lock", project.path, "--upgrade", "red").ok()
+    after = (project.path / NAME).read_bytes()
+    assert own in after
+    assert b"red-2.0" in after
+    assert mlrun("run", project.path).ok().out == "1\n"
 
 
 def test_a_committed_lock_is_what_runs_install(mlrun: Mlrun, project: Project, channel: Channel, tmp_path: Path):

@@ -11,7 +11,7 @@ from runner.backends.packing import pack
 from runner.errors import EnvironmentBuildError
 from runner.worker.codec import encode
 from runner.worker.environment.conda import lockfile
-from tests.conda.channel import PREFIX
+from tests.conda.channel import HERE, PREFIX
 from tests.conda.conftest import CondaHost
 from tests.needs import python
 from tests.worker.environment.test_shelf import _PREPARE
@@ -110,6 +110,14 @@ def test_a_channel_named_for_one_package_is_the_one_it_is_from(host: CondaHost) 
     host.channel.package("native", "1.0", {"share/from": "channel"})
     found = host.conda(f"{other.url}::native", channels=(host.channel.url, other.url))
     assert Path(found.prefix, "share", "from").read_text() == "other"
+    found = host.conda(f"{other.url}/{HERE}::native", channels=(host.channel.url, other.url))
+    assert Path(found.prefix, "share", "from").read_text() == "other"
+
+
+def test_an_environment_of_nothing(host: CondaHost) -> None:
+    found = host.conda()
+    assert (found.packages, found.interpreter) == ((), None)
+    assert host.conda().reused
 
 
 @pytest.mark.parametrize(("priority", "version"), [("strict", "1.0"), ("flexible", "1.0"), ("disabled", "2.0")])
@@ -125,8 +133,9 @@ def test_the_priority_of_channels(host: CondaHost, priority: str, version: str) 
 
 def test_what_the_host_does_not_have_is_told(host: CondaHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host.channel.package("needy", depends=["__glibc >=99"])
-    with pytest.raises(EnvironmentBuildError, match="__glibc"):
+    with pytest.raises(EnvironmentBuildError, match="__glibc") as caught:
         host.conda("needy")
+    assert "CONDA_OVERRIDE_GLIBC and the like pretend" in caught.value.hint
     monkeypatch.setenv("CONDA_OVERRIDE_GLIBC", "100")
     found = host.conda("needy")
     assert [one.name for one in found.packages] == ["needy"]
@@ -160,6 +169,7 @@ def test_a_channel_that_is_not_there(host: CondaHost) -> None:
         host.conda("native", channels=((host.root / "nowhere").as_uri(),))
     assert "\n" not in caught.value.message
     assert "nowhere" in caught.value.message
+    assert "check the channels' addresses" in caught.value.hint
 
 
 def test_a_script_that_ran_on_installation_is_a_gap(host: CondaHost) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from runner.worker.environment.upkeep import remove, shelved
 from tests.end_to_end.conftest import Mlrun, Project, until
+from tests.environments.projects import make_project
 
 PYTHON_ENV = "python_env.yaml"
 
@@ -88,6 +89,28 @@ def test_lock_is_written_into_the_project_and_used(mlrun: Mlrun, tool: Project, 
     assert mlrun.show()["environment"]["lock_origin"] == "project"
     mlrun("lock", tool.path, "--upgrade").ok()
     assert mlrun("run", tool.path).ok().out == "2.0\n"
+
+
+def test_a_lock_with_the_projects_own_code_stays_as_it_is(mlrun: Mlrun, tool: Project, wheels: Path):
+    make_project(tool.path, "mine")
+    make_project(tool.path / "lib", "other")
+    wheel(wheels, "more", "1.0")
+    tool.write(PYTHON_ENV, "dependencies: [tool, more, -e ., ./lib]\n")
+    mlrun("lock", tool.path).ok()
+    lock = tool.path / "pylock.mlrun.toml"
+    before = lock.read_text()
+    assert 'path = ".", editable = true' in before
+    assert "nothing new" in mlrun("lock", tool.path).ok().err
+    wheel(wheels, "tool", "2.0")
+    wheel(wheels, "more", "2.0")
+    mlrun("lock", tool.path, "--upgrade", "tool").ok()
+    assert [line for line in lock.read_text().splitlines() if "directory" in line] == [
+        line for line in before.splitlines() if "directory" in line
+    ]
+    assert mlrun("run", tool.path).ok().out == "2.0\n"
+    lock.unlink()
+    assert mlrun("run", tool.path).ok().out == "2.0\n"
+    assert mlrun("run", tool.path, "--upgrade", "more").ok().out == "2.0\n"
 
 
 def test_a_swapped_wheel_is_refused_on_a_rerun(mlrun: Mlrun, tool: Project, wheels: Path, home: Path):

@@ -233,6 +233,7 @@ dependencies:
   - python=3.8.13=h12debd9_0
   - pip<=21
   - conda-forge::libgdal>=3
+  - bioconda/noarch::six
   - numpy=1.21
   - pip:
       - mlflow>=1.0
@@ -242,10 +243,10 @@ dependencies:
 
 def test_a_conda_file_is_planned_as_one(tmp_path: Path) -> None:
     write(tmp_path, conda__yaml=_CONDA, more__txt="pandas\n")
-    spec = planned(tmp_path).spec
-    assert (spec.kind, spec.source, spec.python, spec.channels) == ("conda", "conda.yaml", "3.8.13", (_FORGE,))
-    libgdal = f"{_FORGE}::libgdal>=3"
-    assert spec.packages == ("python=3.8.13=h12debd9_0", "pip<=21", libgdal, "numpy=1.21")
+    spec, bio = planned(tmp_path).spec, "https://conda.anaconda.org/bioconda"
+    assert (spec.kind, spec.source, spec.python, spec.channels) == ("conda", "conda.yaml", "3.8.13", (_FORGE, bio))
+    others = (f"{_FORGE}::libgdal>=3", f"{bio}/noarch::six")
+    assert spec.packages == ("python=3.8.13=h12debd9_0", "pip<=21", *others, "numpy=1.21")
     assert spec.requirements == ("mlflow>=1.0", "-r more.txt")
     assert [file.path for file in spec.files] == ["conda.yaml", "more.txt"]
 
@@ -258,9 +259,8 @@ def test_a_virtual_environment_takes_python_and_pip_of_a_conda_file(tmp_path: Pa
     assert (spec.kind, spec.python, spec.manager) == ("virtualenv", "3.8.13", manager)
     assert spec.build_requirements == ("pip<=21",)
     assert spec.requirements == ("mlflow>=1.0", "-r more.txt")
-    assert found.warnings == (
-        "conda.yaml: only conda has these, and they are left out: conda-forge::libgdal>=3, numpy=1.21",
-    )
+    others = ("conda-forge::libgdal>=3", "bioconda/noarch::six", "numpy=1.21")
+    assert found.warnings == (f"conda.yaml: only conda has these, and they are left out: {', '.join(others)}",)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def pulse(prefix: Path, watched: bytes) -> str:
     """
     base = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:  # relative to a descriptor: the kernel does not go the whole path again for each of thousands of files
-        paths = watched.split(b"\0")
+        paths = watched.split(b"\0") if watched else []
         states = array("q", [os.stat(path, dir_fd=base, follow_symlinks=False).st_ctime_ns for path in paths])
     finally:
         os.close(base)

@@ -112,6 +112,19 @@ def portable(data: bytes, project: Path) -> bytes:
     return _PATH.sub(relative, data)
 
 
+def moved(data: bytes, folder: Path, project: Path) -> bytes:
+    """Return a lock that uv wrote into a folder, its paths relative to the project instead of that folder."""
+    start, end = os.path.realpath(folder), os.path.realpath(project)
+
+    def relative(match: re.Match[bytes]) -> bytes:
+        path = os.fsdecode(match.group(2) or match.group(3) or b"")
+        if os.path.isabs(path):
+            return match.group()
+        return match.group(1) + b'"' + os.fsencode(os.path.relpath(os.path.join(start, path), end)) + b'"'
+
+    return _PATH.sub(relative, data)
+
+
 def installable(data: bytes, project: Path) -> bytes:
     """Return a lock as uv installs it: without local projects, paths absolute. Nothing left: empty bytes.
 

@@ -103,7 +103,9 @@ def _compile(
     done = site.uv.ask(*words, cwd=site.project, text="".join(line + "\n" for line in lines))
     if done.code != 0:
         return None, done
-    return wish.preferred.read_bytes() if wish.preferred else done.stdout, done
+    if wish.preferred is None:
+        return done.stdout, done
+    return pylock.moved(wish.preferred.read_bytes(), wish.preferred.parent, site.project), done
 
 
 def _refusal(site: Site, done: Finished, lines: "list[str]") -> EnvironmentBuildError:

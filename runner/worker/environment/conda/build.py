@@ -41,6 +41,7 @@ def build(site: Site, taken: Taken, prefix: Path) -> Built:
                 scripts = _install(site, lock, prefix, extracted)
         finally:
             removal.start()
+        prefix.mkdir(exist_ok=True)  # of no packages at all, too
         tool = own.name if own else f"{rattler.NAME} {rattler.VERSION}"
         return _completed(site, taken, prefix, lock, (tool, scripts))
     finally:

@@ -70,7 +70,7 @@ def _compiled(site: Site, lock: CondaLock, python: str, brought: "dict[str, str]
         reason = redacted(site.uv.reason(done))
         message = f"the pip part of {site.wanted.source or 'the conda file'} cannot be resolved: {reason}"
         raise EnvironmentBuildError(message, hint="change the lines that uv names, in the list below `pip:`")
-    return answer.read_bytes()
+    return pylock.moved(answer.read_bytes(), site.scratch, site.project)
 
 
 def _preferences(brought: "dict[str, str]", preferred: bytes) -> bytes:

@@ -22,10 +22,11 @@ def kind_of(error: BaseException) -> str:
     if "no space left" in text:
         return "space"
     if name == "SolverError":
-        return "later" if "cutoff date" in text else "unsolvable"
+        lacking = re.search(r"__\w+ .*, for which no candidates were found", text)  # on a line of its own
+        return "later" if "cutoff date" in text else "virtual" if lacking else "unsolvable"
     if re.search(r"\b40[13]\b|unauthorized|forbidden", text):
         return "refused"
-    if "404" in text or "not found" in text:
+    if re.search(r"\b404\b|not found|could not find|no such file", text):
         return "gone"
     return "network" if re.search(r"dns|connect|timed? ?out|error sending|network|offline|cache", text) else "other"
 

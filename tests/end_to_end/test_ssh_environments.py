@@ -2,6 +2,8 @@
 
 import functools
 import http.server
+import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -62,6 +64,16 @@ def test_home_and_cache_may_be_on_two_disks(mlrun: Mlrun, packaged: Project, ind
     place = isolated.mount(packaged.path.parent.name)
     mlrun("host", "add", "scratch", "lab", "--cache", f"{place}/cache").ok()
     assert mlrun("run", packaged.path, "--on", "scratch").ok().out.startswith("1.0\n")
+
+
+def test_uv_caches_where_the_host_has_its_cache(mlrun: Mlrun, packaged: Project, index: Path, machine):
+    usual, given = machine.home / ".cache" / "uv", machine.home / "elsewhere"
+    shutil.rmtree(usual, ignore_errors=True)  # of former tests
+    config = json.dumps({"address": "lab", "cache": str(given if not machine.isolated else "/home/lab/elsewhere")})
+    mlrun("run", packaged.path, "-b", "ssh", "-c", config).ok()
+    assert (given / "uv").is_dir()
+    assert not usual.exists()
+    shutil.rmtree(given)
 
 
 def test_the_lock_made_here_serves_there(mlrun: Mlrun, packaged: Project, index: Path):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 from runner.worker.environment.discovery import Search
 from runner.worker.environment.interpreters import Interpreters
@@ -54,4 +54,12 @@ class Site:
     @cached_property
     def uv(self) -> Uv:
         """The host's uv; EnvironmentBuildError where there is none."""
-        return Uv(find_uv(self.placement.uv), self.installer, self.say, self.placement.offline, self.scratch / "netrc")
+        cache = _cache_of_uv(self.cache)
+        netrc = self.scratch / "netrc"
+        return Uv(find_uv(self.placement.uv), self.installer, self.say, self.placement.offline, cache, netrc)
+
+
+def _cache_of_uv(ours: Path) -> Optional[Path]:
+    """Return where uv's cache is to lie: in ours where that was given a place, as a home is small; else None."""
+    bases = (os.environ.get("XDG_CACHE_HOME"), os.path.expanduser("~/.cache"))
+    return None if any(base and ours == Path(base, "mlrun") for base in bases) else ours / "uv"

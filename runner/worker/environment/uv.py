@@ -61,6 +61,7 @@ class Uv:
     installer: Mapping[str, str]  # indexes and options, with their credentials: by environment, never by argv
     say: Callable[[str], None]
     offline: bool = False
+    cache: Optional[Path] = None  # where its own is, unless the host says so; None: where uv has it
     netrc: Optional[Path] = None  # where the run's own logins are written while uv runs
 
     def run(self, *words: str, cwd: Optional[Path] = None, downloads: bool = False) -> Finished:
@@ -119,6 +120,8 @@ class Uv:
         if self.netrc is not None and "MLRUN_NETRC" in self.installer:
             environ["NETRC"] = str(self.netrc)
         environ.update(UV_NO_PROGRESS="1", NO_COLOR="1", UV_PREVIEW_FEATURES="pylock", UV_LINK_MODE=CLONES)
+        if self.cache is not None:
+            environ.setdefault("UV_CACHE_DIR", str(self.cache))
         environ["UV_PYTHON_DOWNLOADS"] = "manual" if downloads else "never"
         environ["GIT_TERMINAL_PROMPT"] = "0"
         if self.offline:

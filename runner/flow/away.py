@@ -91,7 +91,11 @@ def _ask(name: str, pairs: Sequence[tuple[RunDirectory, Ticket]], *, bring: bool
         return {run.id: _unreachable(run, error.message) for run, _ in pairs}
     for run, ticket in pairs:
         attach(backend, ticket, run)
-    states = dict(backend.look([ticket for _, ticket in pairs]))
+    try:
+        states = dict(backend.look([ticket for _, ticket in pairs]))
+    except Exception as error:  # noqa: BLE001 - other people's code, which may not take the list away from the others
+        reason = error.message if isinstance(error, MlrunError) else f"{type(error).__name__}: {error}"
+        return {run.id: _unreachable(run, f"the backend {name!r} does not answer: {reason}") for run, _ in pairs}
     for run, ticket in pairs:
         state = states.get(run.id, State(UNREACHABLE))
         if state.ended and not run.has(Outcome):

@@ -4,6 +4,8 @@ from runner.backends import registry
 from runner.backends.backend import Backend, Ticket
 from runner.backends.local import LocalBackend
 from runner.errors import BackendError, FormatError
+from runner.flow import away
+from runner.worker.files import pretty, write_once
 
 
 def test_the_local_backend():
@@ -59,6 +61,15 @@ def test_what_is_no_backend_is_refused():
         registry.get("half")
     with pytest.raises(BackendError, match="cannot be loaded"):
         registry.get("broken")
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_backend_that_fails_takes_no_list_away(lab):
+    run = lab.planned("true")
+    write_once(run.ticket, pretty(Ticket(run.id, "moon", str(run.path)).to_json()))
+    state = away.ask([run], bring=False)[run.id]
+    assert state.name == "unreachable"
+    assert state.remark.startswith("the backend 'moon' does not answer: TypeError: ")  # it says nothing
 
 
 def test_tickets_keep_their_data():

@@ -99,6 +99,26 @@ def test_a_run_is_cancelled(mlrun: Mlrun, project: Project):
     assert (record["run"]["status"], record["result"]["signal"]) == ("killed", 15)
 
 
+@pytest.mark.parametrize(
+    ("word", "other"), [('"host"', '"hxst"'), ('"direct"', '"later"'), ('"port": ""', '"port": "x"')]
+)
+def test_a_damaged_ticket_hides_no_other_run(mlrun: Mlrun, project: Project, word: str, other: str):
+    project.write("MLproject", "entry_points:\n  main: {command: 'sleep 100'}\n")
+    argv = ("run", project.path, "--env-manager", "local", "--on", "lab", "-d")
+    whole, damaged = (mlrun(*argv).ok().out.strip() for _ in range(2))
+    ticket = Path(os.environ["MLRUN_HOME"]) / "runs" / damaged / "ticket.json"
+    text = ticket.read_text()
+    ticket.write_text(text.replace(word, other))
+    states = {run["id"]: run["status"] for run in mlrun("list", "--json").ok().json["runs"]}
+    assert states[damaged] == "unreachable"
+    assert states[whole] in ("preparing", "running")
+    said = mlrun("wait", damaged)
+    assert said.code == 125
+    assert said.err.startswith(f"error: the ticket of the run {damaged} does not say where it is: ")
+    ticket.write_text(text)
+    mlrun("cancel", whole, damaged).ok()
+
+
 def test_nested_runs_are_refused_in_one_line(mlrun: Mlrun, project: Project):
     project.write("MLproject", "entry_points:\n  main: {command: 'mlrun run . -e other'}\n")
     said = mlrun("run", project.path, "--env-manager", "local", "--on", "lab")
@@ -279,6 +299,14 @@ def test_hosts_are_kept_and_looked_at(mlrun: Mlrun, isolated, monkeypatch):
     mlrun("host", "add", "elsewhere", "lab", "--python", "/opt/none/python3").ok()
     assert "because there is no /opt/none/python3" in mlrun("host", "check", "elsewhere").out
     assert mlrun("host", "check", "lab-locked").code == 125
+    there = [*isolated.enter, "sh", "-c"]
+    subprocess.run([*there, "mkdir -p /mnt/barren; mount -t tmpfs -o noexec tmpfs /mnt/barren"], check=True, timeout=60)
+    try:
+        mlrun("host", "add", "barren", "lab", "--cache", "/mnt/barren/cache").ok()
+        said = mlrun("host", "check", "barren").out
+    finally:
+        subprocess.run([*there, "umount /mnt/barren"], check=True, timeout=60)
+    assert "programs cannot be run from there (noexec)" in said
 
 
 def test_ctrl_c_ends_the_run_there(mlrun: Mlrun, project: Project):

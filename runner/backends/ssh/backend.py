@@ -17,7 +17,7 @@ from runner.backends.ssh.connection import Connection
 from runner.backends.ssh.deliver import Delivery
 from runner.backends.ssh.follow import Follow
 from runner.backends.ssh.refusals import Unreachable
-from runner.errors import BackendError, UsageError
+from runner.errors import BackendError, FormatError, UsageError
 from runner.store.home import cache
 from runner.worker.clock import now
 from runner.worker.codec import decode, encode
@@ -94,16 +94,22 @@ class SshBackend:
 
     def look(self, tickets_: Sequence[Ticket]) -> Mapping[str, State]:
         """Ask each machine once, all at a time; `unreachable` is a state of its own."""
-        if not tickets_:
-            return {}
-        from concurrent.futures import ThreadPoolExecutor
-
+        states: dict[str, State] = {}
         asked: dict[Host, list[Ticket]] = {}
         for ticket in tickets_:
-            asked.setdefault(tickets.host_of(ticket), []).append(ticket)
+            try:
+                asked.setdefault(tickets.host_of(ticket), []).append(ticket)
+            except FormatError as error:  # of one run: the others are told of as ever
+                states[ticket.run] = State(UNREACHABLE, remark=error.message)
+        if not asked:
+            return states
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(len(asked), _HOSTS)) as pool:
             answers = pool.map(lambda pair: self._look(*pair), asked.items())
-            return {identity: state for answer in answers for identity, state in answer.items()}
+            for answer in answers:
+                states |= answer
+        return states
 
     def follow(self, ticket: Ticket, sink: Sink) -> int:
         """Pass on what a run says and prints, also across cuts of the link; the exit code."""

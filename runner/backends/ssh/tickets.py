@@ -7,7 +7,7 @@ from dataclasses import replace
 from runner.backends import hosts
 from runner.backends.backend import Ticket
 from runner.backends.host import Host
-from runner.errors import MlrunError
+from runner.errors import FormatError, MlrunError, UsageError
 
 _HOME = "~/.local/share/mlrun"
 
@@ -29,18 +29,11 @@ def write(run: str, host: Host, *, fetch: bool) -> Ticket:
 
 
 def host_of(ticket: Ticket) -> Host:
-    """Return where a run is. How the machine is reached may have changed since, where the run lies there has not."""
-    data = ticket.data
-    then = Host(
-        name=data["host"],
-        address=data["address"],
-        port=int(data["port"]) if data.get("port") else None,
-        home=data.get("home", ""),
-        cache=data.get("cache", ""),
-        python=data.get("python", ""),
-        setup=data.get("setup", ""),
-        launcher=data.get("launcher", "direct"),
-    )
+    """Return where a run is. How the machine is reached may have changed since, where the run lies there has not.
+
+    FormatError where the ticket does not say it.
+    """
+    then = _noted(ticket)
     try:
         now = hosts.read().get(then.name)
     except MlrunError:  # the file is being edited; the run is where it was
@@ -48,6 +41,25 @@ def host_of(ticket: Ticket) -> Host:
     if now is None or now.is_here:
         return then
     return replace(then, address=now.address, port=now.port, python=now.python, setup=now.setup)
+
+
+def _noted(ticket: Ticket) -> Host:
+    data = ticket.data
+    try:
+        return Host(
+            name=data["host"],
+            address=data["address"],
+            port=int(data["port"]) if data.get("port") else None,
+            home=data.get("home", ""),
+            cache=data.get("cache", ""),
+            python=data.get("python", ""),
+            setup=data.get("setup", ""),
+            launcher=data.get("launcher", "direct"),
+        )
+    except (KeyError, ValueError, UsageError) as error:
+        why = error.message if isinstance(error, UsageError) else str(error)
+        message = f"the ticket of the run {ticket.run} does not say where it is: {why}"
+        raise FormatError(message, hint="it was written by a newer mlrun, or changed by hand") from None
 
 
 def fetches(ticket: Ticket) -> bool:

@@ -86,6 +86,9 @@ def _disk(site: Site) -> Iterator[Item]:
         text = f"{place}, {usage.free / 2**30:.1f} GiB free"
         if not os.access(there, os.W_OK | os.X_OK):
             yield Item(what, f"{text}, not writable", f"give the host another `{what}`", is_problem=True)
+        elif os.statvfs(there).f_flag & getattr(os, "ST_NOEXEC", 0):
+            cure = f"give the host another `{what}`: environments, and what projects bring, have to run"
+            yield Item(what, f"{text}, programs cannot be run from there (noexec)", cure, is_problem=True)
         elif usage.free < _LITTLE:
             yield Item(what, text, f"free some space there, or give the host another `{what}`", is_problem=True)
         else:

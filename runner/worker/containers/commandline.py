@@ -39,7 +39,7 @@ def argv(engine: Engine, wanted: Wanted, command: Sequence[str], environ: Mappin
         return (*_apptainer(engine, wanted, environ), wanted.image, *command)
     given = arguments.names(wanted.arguments)
     own = [word for option in _options(engine, wanted, environ) if option[0] not in given for word in option[1:]]
-    return (engine.program, "run", *own, *arguments.words(wanted.arguments), wanted.image, *command)
+    return (engine.program, "run", *own, *_given(engine, wanted), wanted.image, *command)
 
 
 def _options(engine: Engine, wanted: Wanted, environ: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
@@ -127,6 +127,31 @@ def _gpus(engine: Engine, count: int, environ: Mapping[str, str]) -> Iterator[tu
         yield ("--device", f"nvidia.com/gpu={number}")
 
 
+def _given(engine: Engine, wanted: Wanted) -> Iterator[str]:
+    """Yield the user's arguments; `gpus` is docker's word, which podman takes and passes over."""
+    for argument in wanted.arguments:
+        name, _, text = argument.partition("=")
+        if name != "gpus" or engine.kind == DOCKER:
+            yield from arguments.words([argument])
+        elif engine.kind == APPTAINER:
+            yield "--nv"
+        else:
+            yield from (word for device in _devices(text) for word in ("--device", f"nvidia.com/gpu={device}"))
+
+
+def _devices(text: str) -> "list[str]":
+    """Return the GPUs that a value of docker's `--gpus` names: all, the first N, `device=0,1`."""
+    count, (key, _, names) = text.strip("\"'"), text.strip("\"'").partition("=")
+    if count == "all":
+        return ["all"]
+    if count.isdigit():
+        return [str(number) for number in range(int(count))]
+    if key == "device" and names:
+        return names.split(",")
+    message = f"-A gpus={text}: podman gives all GPUs, a number of them, or those that are named"
+    raise EnvironmentBuildError(message, hint="write -A gpus=all, -A gpus=2 or -A gpus=device=0,1")
+
+
 def _mount(mount: Mount) -> str:
     fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
     return ",".join(_field(text) for text in (*fields, *(["readonly"] if mount.readonly else [])))
@@ -150,9 +175,9 @@ def _apptainer(engine: Engine, wanted: Wanted, environ: Mapping[str, str]) -> It
         yield from ("--bind", _bind(mount))
     for volume in wanted.volumes:
         yield from ("--bind", volume)
-    if wanted.gpus > 0:
+    if wanted.gpus > 0 and "gpus" not in given:
         yield "--nv"
-    yield from arguments.words(wanted.arguments)
+    yield from _given(engine, wanted)
     del environ
 
 

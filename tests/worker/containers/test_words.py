@@ -146,6 +146,26 @@ def test_gpus_are_asked_for_in_each_engines_words(kind: str, visible: str, words
 
 
 @pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("docker", "all", ["--gpus=all"]),
+        ("podman", "all", ["--device", "nvidia.com/gpu=all"]),
+        ("podman", "2", ["--device", "nvidia.com/gpu=0", "--device", "nvidia.com/gpu=1"]),
+        ("podman", '"device=1,GPU-3"', ["--device", "nvidia.com/gpu=1", "--device", "nvidia.com/gpu=GPU-3"]),
+        ("apptainer", "all", ["--nv"]),
+    ],
+)
+def test_gpus_that_the_user_names_are_given(kind: str, value: str, words: list[str]):
+    line = argv(engine(kind), wanted(arguments=(f"gpus={value}",), gpus=3), ["sh"], {})
+    assert [word for word in line if "gpu" in word or word in ("--device", "--nv")] == words
+
+
+def test_gpus_that_podman_cannot_be_told_are_refused():
+    with pytest.raises(EnvironmentBuildError, match=r"^-A gpus=capabilities=utility: podman gives"):
+        argv(engine("podman"), wanted(arguments=("gpus=capabilities=utility",)), ["sh"], {})
+
+
+@pytest.mark.parametrize(
     ("kind", "uid", "environ", "words"),
     [
         ("docker", 1000, {}, {"--user": "1000:1000", "--group-add": "27"}),

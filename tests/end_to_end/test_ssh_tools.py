@@ -9,7 +9,7 @@ import uv
 
 from tests.end_to_end.conftest import Mlrun, Project
 from tests.environments.index import Index, serving
-from tests.environments.wheels import make_uv_wheel
+from tests.environments.wheels import make_uv_wheel, make_wheel
 from tests.machines import Machine
 from tests.needs import need
 
@@ -107,6 +107,24 @@ def test_a_uv_that_is_there_and_runs_is_used(mlrun: Mlrun, bare: Project, theirs
     assert f"resolving requirements.txt with uv {VERSION}" in said.err
     assert "fetching" not in said.err
     assert "sending uv" not in said.err
+
+
+def test_a_run_of_another_processor_runs_again_with_packages_sent(
+    mlrun: Mlrun, project: Project, machine: Machine, index: Index, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("UV_CACHE_DIR", str(home / "uv"))  # uv keeps there for which processor a Python is
+    told = subprocess.run([*mlrun.by, "uname", "-m"], capture_output=True, text=True, check=True, timeout=60).stdout
+    for processor in (told.strip(), HERE):
+        make_wheel(index.wheels, "tiny", text=f"MADE_FOR = {processor!r}", tag=f"py3-none-linux_{processor}")
+    project.write("MLproject", "entry_points:\n  main: {command: 'python -c \"import tiny; print(tiny.MADE_FOR)\"'}\n")
+    project.write("requirements.txt", "tiny\n")
+    project.commit()
+    assert mlrun("run", project.path, "--run-name", "first").ok().out == told
+    with (home / ".config" / "mlrun" / "hosts.toml").open("a") as file:
+        file.write("[hosts.alone]\naddress = 'lab'\nship_packages = true\n")
+    again = mlrun("rerun", "first", "--on", "alone")
+    assert f"{HERE}\n" in again.out, again.err
+    assert "the recorded lock is for linux-" in again.err
 
 
 @pytest.mark.usefixtures("machine")

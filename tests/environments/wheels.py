@@ -9,7 +9,13 @@ from pathlib import Path
 
 
 def make_wheel(
-    folder: Path, name: str, version: str = "1.0", *, requires: tuple[str, ...] = (), text: str = ""
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    *,
+    requires: tuple[str, ...] = (),
+    text: str = "",
+    tag: str = "py3-none-any",
 ) -> Path:
     """Write a wheel with one module of the distribution's name; ``text`` is its source."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -21,10 +27,10 @@ def make_wheel(
         f"{name}/__init__.py": f"VERSION = {version!r}\n{text}\n",
         f"{name}/data.txt": "data\n",
         f"{info}/METADATA": metadata,
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: {tag}\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name}-tool = {name}:main\n",
     }
-    path = folder / f"{name}-{version}-py3-none-any.whl"
+    path = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for file, content in files.items():
             archive.writestr(zipfile.ZipInfo(file), content)

@@ -14,7 +14,7 @@ from runner.backends.ssh.downloading import download, manylinux, musllinux
 from runner.backends.ssh.laid_out import laid_out
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment import pylock, sent
-from runner.worker.environment.locking import common
+from runner.worker.environment.locking import common, is_foreign
 from runner.worker.environment.platforms import Target
 from runner.worker.environment.project_lock import own_lock
 from runner.worker.environment.resolving import Wish, resolve
@@ -43,7 +43,7 @@ def gather(spec: RunSpec, store: Store, launch: Launch, found: Survey) -> Packag
     """Return the packages of a run for the machine surveyed; EnvironmentBuildError says what cannot be had."""
     entries = decode_manifest(store.objects.read(spec.snapshot.manifest))
     with laid_out(spec, entries, store.objects) as project, tempfile.TemporaryDirectory(prefix="mlrun-") as scratch:
-        place = Placement(str(store.root), str(store.cache), uv=launch.uv, python=launch.python)
+        place = Placement(str(store.root), str(store.cache), uv=launch.uv, python=launch.python, lenient=launch.lenient)
         site = Site(spec, place, store.objects, project, launch.say, Path(scratch), launch.installer)
         lock = _lock(site, found)
         packages = pylock.read(store.objects.read(lock))
@@ -58,7 +58,7 @@ def gather(spec: RunSpec, store: Store, launch: Launch, found: Survey) -> Packag
 
 
 def _lock(site: Site, found: Survey) -> str:
-    if site.wanted.lock is not None:
+    if site.wanted.lock is not None and not is_foreign(site, found.interpreter, found.libc):
         return site.wanted.lock
     own = own_lock(site, found.interpreter)
     if own is not None:

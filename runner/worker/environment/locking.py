@@ -77,12 +77,12 @@ def take(site: Site, interpreter: Interpreter, before_resolving: Callable[[], No
 
 def known(site: Site, interpreter: Interpreter) -> Optional[Taken]:
     """Return the lock of a run, None where it has to be resolved."""
-    if site.wanted.lock is not None and not _is_foreign(site, interpreter):
+    if site.wanted.lock is not None and not is_foreign(site, interpreter, libc()):
         return Taken(_known_of(site, site.wanted.lock, interpreter), "pinned")
     return None if site.placement.upgrade_packages else _standing(site, interpreter)
 
 
-def _is_foreign(site: Site, interpreter: Interpreter) -> bool:
+def is_foreign(site: Site, interpreter: Interpreter, c_library: str) -> bool:
     """Whether the lock is pinned for another platform, which a re-run on another machine comes to: it is of no use."""
     pinned, lock = site.wanted.interpreter, site.wanted.lock
     if pinned is None or lock is None:
@@ -90,9 +90,9 @@ def _is_foreign(site: Site, interpreter: Interpreter) -> bool:
     if neutral(pinned.platform) != neutral(interpreter.platform):
         site.say(f"the recorded lock is for {pinned.platform}: another one is made for {interpreter.platform}")
         return True
-    strangers = sent.strangers(bytes_of(site, lock), libc()) if site.placement.lenient else ()
+    strangers = sent.strangers(bytes_of(site, lock), c_library) if site.placement.lenient else ()
     if strangers:
-        site.say(f"the recorded lock has no {strangers[0]} for {libc() or 'musl'}: another one is made")
+        site.say(f"the recorded lock has no {strangers[0]} for {c_library or 'musl'}: another one is made")
     return bool(strangers)
 
 

@@ -156,6 +156,9 @@ def test_a_build_that_fails_says_why(mlrun: Mlrun, project: Project, engine: Pod
     assert said.code == 125
     assert "the image cannot be built from Dockerfile" in said.err
     assert "not-there.txt" in said.err
+    (project.path / "Dockerfile").unlink()
+    contain(project, "true", image="localhost/not-there:1")
+    assert "the image cannot be built from localhost/not-there:1: " in mlrun("run", project.path, "--build-image").err
 
 
 def test_paths_and_volumes_are_seen_where_they_are(mlrun: Mlrun, project: Project, engine: Podman, tmp_path: Path):

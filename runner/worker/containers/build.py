@@ -58,13 +58,14 @@ def _build(site: Site, engine: Engine, context: Path, tag: str) -> None:
     if recipe is None:
         recipe = site.scratch / "Dockerfile"
         recipe.write_text(_UPON.format(image=site.wanted.image), encoding="utf-8")
-    site.say(f"building the image {tag} from {recipe.name if recipe.parent == context else site.wanted.image}")
+    origin = recipe.name if recipe.parent == context else site.wanted.image
+    site.say(f"building the image {tag} from {origin}")
     words = ["--tag", tag, "--file", str(recipe), str(context)]
     for anew in _anew(engine) if site.placement.upgrade else ((),):
         done = stream([engine.program, "build", *anew, *words], site.say)
         if done.code == 0:
             return
-    message = f"the image cannot be built from {recipe.name}: {last_line(done.complaint)}"
+    message = f"the image cannot be built from {origin}: {last_line(done.complaint)}"
     raise EnvironmentBuildError(message, hint="`mlrun run --verbose` shows all that the build says")
 
 

@@ -35,7 +35,7 @@ def admits(request: str, version: str, *, threaded: bool = True, implementation:
         return False
     if preview and not any(clause.group(4) for clause in _clauses(request)):
         return False
-    return all(_fits(clause, release) for clause in _clauses(request))
+    return all(_fits(clause, release) and _fits_preview(clause, version) for clause in _clauses(request))
 
 
 def may_admit(request: str, series: str) -> bool:
@@ -113,6 +113,12 @@ def _fits(clause: re.Match[str], release: Release) -> bool:
         return _padded(release) >= _padded(wanted) and release[: len(wanted) - 1] == wanted[:-1]
     left, right = _padded(release), _padded(wanted)
     return {"<=": left <= right, ">=": left >= right, "<": left < right, ">": left > right}[operator]
+
+
+def _fits_preview(clause: re.Match[str], version: str) -> bool:
+    """Whether a version is the very preview that is asked for: 3.14.0rc1 is neither 3.14.0 nor 3.14.0rc2."""
+    exact = clause.group(4) and clause.group(1) in (None, "=", "==", "===")
+    return not exact or re.search(rf"\d{re.escape(clause.group(4))}\b", version) is not None
 
 
 def _padded(release: Release) -> Release:

@@ -146,6 +146,12 @@ class StatCache:
             self._ask("INSERT OR REPLACE INTO note VALUES (?, ?)", *self._notes.items())
             self._notes.clear()
 
+    def forget_lost(self) -> None:
+        """Forget the files that are gone, as those of fresh directories are after each run."""
+        lost = [(path,) for (path,) in self._ask("SELECT path FROM digest", ()) if not os.path.lexists(path)]
+        if lost:
+            self._ask("DELETE FROM digest WHERE path = ?", *lost)
+
     def _ask(self, statement: str, *rows: Row) -> list[Row]:
         """Run a query, or a statement over rows; a cache that cannot be used answers nothing."""
         if self._path is None:

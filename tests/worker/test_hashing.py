@@ -82,6 +82,24 @@ def test_what_is_known_is_not_read(old: Path, database: Path) -> None:
     assert cache.digest(old) == "remembered"
 
 
+def test_what_is_gone_is_forgotten_when_asked(old: Path, database: Path) -> None:
+    lost, odd = old.with_name("lost"), Path(os.fsdecode(os.fsencode(old) + b"\xff"))
+    for path in (lost, odd):
+        path.write_bytes(b"x")
+    time.sleep(0.15)
+    for path in (old, lost, odd):
+        learn(database, path)
+    status = lost.lstat()
+    lost.unlink()
+    StatCache(database).forget_lost()
+    assert known(database, old) == sha256_of(b"first")
+    assert known(database, odd) == sha256_of(b"x")
+    cache = StatCache(database)
+    cache.preload(old.parent)
+    assert cache.find(lost, status) is None
+    StatCache(None).forget_lost()
+
+
 def test_every_change_is_seen(old: Path, database: Path) -> None:
     status = old.stat()
 

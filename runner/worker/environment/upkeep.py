@@ -19,6 +19,7 @@ from runner.worker.environment.slot import Slot, Use, held_by, size_of, slots, u
 from runner.worker.environment.soundness import broken, difference
 from runner.worker.environment.waiting import is_awaited
 from runner.worker.facts import InstalledEnvironment
+from runner.worker.hashing import StatCache
 from runner.worker.values import dataclass
 
 _GRACE = 3600.0  # seconds since its last use in which an environment is not pruned: its run may be about to start
@@ -110,8 +111,10 @@ def prune(
     needed = {each for path in (Path(os.path.normpath(one)) for one in read) for each in (path, *path.parents)}
     condemned = [one for one in _condemned((*found, *stock), unused_for, keep) if _may_go(one, needed)]
     gone = {id(one) for one in condemned if dry_run or _remove(cache, one)}
-    for slot in [] if dry_run else slots(cache):
-        tidy(slot)
+    if not dry_run:
+        for slot in slots(cache):
+            tidy(slot)
+        StatCache(cache / "stat.sqlite").forget_lost()
     return Pruned(
         removed=tuple(one for one in found if id(one) in gone),
         kept=tuple(one for one in found if id(one) not in gone),

@@ -9,8 +9,10 @@ imports included. The last line is a ready environment, taken again in this proc
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -52,6 +54,8 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     assert uv is not None
+    said = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True)
+    os.environ["UV_CACHE_DIR"] = said.stdout.strip()  # mlrun's own caches are new in each round
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         project = root / "project"

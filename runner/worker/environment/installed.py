@@ -102,12 +102,12 @@ def top_level(prefix: Path) -> tuple[str, ...]:
 
 def watched(prefix: Path) -> bytes:
     """Return the paths a quick look goes over, NUL between: all that RECORDs list, but for tests and C sources."""
-    base, found = os.fsencode(prefix), [b"pyvenv.cfg"]
+    base, found = os.fspath(prefix), ["pyvenv.cfg"]
     for one in distributions(prefix):
-        site = os.fsencode(os.path.relpath(one.info.parent, prefix))
-        paths = (os.fsencode(path) for path, _ in _rows(one.info) if not path.endswith(_IDLE) and "/tests/" not in path)
-        found += [os.path.normpath(os.path.join(site, path)) for path in paths]
-    return b"\0".join(sorted(path for path in found if os.path.lexists(os.path.join(base, path))))
+        site = os.path.relpath(one.info.parent, prefix)
+        paths = (path for path, _ in _rows(one.info) if not path.endswith(_IDLE) and "/tests/" not in path)
+        found += [_from_prefix(site, path) for path in paths]
+    return os.fsencode("\0".join(sorted(path for path in found if os.path.lexists(f"{base}/{path}"))))
 
 
 def others(prefix: Path) -> bytes:
@@ -120,7 +120,12 @@ def others(prefix: Path) -> bytes:
 def content_of(one: Distribution, prefix: Path) -> Iterator[str]:
     """Yield the paths, relative to the prefix, that the digest of a distribution is over."""
     site = os.path.relpath(one.info.parent, prefix)
-    return (os.path.normpath(os.path.join(site, path)) for path, _ in _rows(one.info) if _is_content(path))
+    return (_from_prefix(site, path) for path, _ in _rows(one.info) if _is_content(path))
+
+
+def _from_prefix(site: str, path: str) -> str:
+    """Return a path of a RECORD, relative to the prefix; there are thousands, and few that lead out of ``site``."""
+    return os.path.normpath(f"{site}/{path}") if ".." in path else f"{site}/{path}"
 
 
 def pulse(prefix: Path, watched: bytes) -> str:

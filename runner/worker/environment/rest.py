@@ -45,15 +45,19 @@ def _read(listing: bytes) -> Mapping[str, str]:
 
 
 def _files(prefix: Path, place: str) -> Iterator[str]:
-    top = os.path.join(prefix, place)
-    if os.path.isfile(top) or os.path.islink(top):
-        yield place
+    """Yield the files and links below a place, itself where it is one; paths relative to the prefix."""
+    if not os.path.isdir(prefix / place) or os.path.islink(prefix / place):
+        yield from [place] if os.path.lexists(prefix / place) else []
         return
-    for folder, folders, names in os.walk(top):
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        folders[:] = [name for name in folders if name != _BYTECODE]
-        inside = os.path.relpath(folder, prefix)
-        yield from (f"{inside}/{name}" for name in (*names, *links))
+    folders = [place]
+    while folders:
+        folder = folders.pop()
+        with contextlib.suppress(OSError), os.scandir(prefix / folder) as found:
+            for entry in found:
+                if not entry.is_dir(follow_symlinks=False):
+                    yield f"{folder}/{entry.name}"
+                elif entry.name != _BYTECODE:
+                    folders.append(f"{folder}/{entry.name}")
 
 
 def _state_of(path: str) -> str:

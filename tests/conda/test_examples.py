@@ -97,3 +97,18 @@ def test_steps_that_share_an_environment(mlrun: Mlrun, tmp_path: Path):
     said = mlrun("run", project, "-e", "train", "-P", f"data={project / 'data.csv'}").ok()
     assert said.out == f"1,2 10 {prefix}\n"
     assert prefix.startswith(os.environ["MLRUN_CACHE"])
+
+
+def test_what_the_user_has_installed_at_home_is_not_seen(mlrun: Mlrun, home: Path, tmp_path: Path):
+    project, mine = tmp_path / "own", home / ".local" / "lib" / f"python{SERIES}" / "site-packages"
+    mine.mkdir(parents=True)
+    (mine / "six.py").write_text("__version__ = 'mine'\n")
+    project.mkdir()
+    (project / "MLproject").write_text(
+        "conda_env: conda.yaml\nentry_points: {main: {command: 'python -c \"import six; print(six.__version__)\"'}}\n"
+    )
+    text = f"channels: [conda-forge]\ndependencies: [python={SERIES}, pip, pip: [six==1.16.0]]\n"
+    (project / "conda.yaml").write_text(text)
+    assert mlrun("run", project).ok().out == "1.16.0\n"
+    (project / "conda.yaml").write_text(f"{text}variables: {{PYTHONNOUSERSITE: ''}}\n")
+    assert mlrun("run", project).ok().out == "mine\n"

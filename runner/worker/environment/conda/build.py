@@ -72,6 +72,7 @@ def _completed(site: Site, taken: Taken, prefix: Path, lock: CondaLock, by: "tup
             "CONDA_PREFIX": str(prefix),
             "CONDA_DEFAULT_ENV": str(prefix),
             "CONDA_SHLVL": "1",
+            "PYTHONNOUSERSITE": "1",  # a Python that is in no virtual environment looks into the user's home first
         },
         gaps=(*gaps(packages, pip), *_gaps(scripts)),
     )

@@ -67,7 +67,7 @@ def _follow(gathered: Gathered, project: Path, folder: Path, line: Line, environ
     bare = _without_credentials(gathered, _without_comment(line.text), environ)
     _expect_sha256(bare, line)
     option, value = _option(bare)
-    if option in _FILES:
+    if option in _FILES and "://" not in value:  # what lies elsewhere is uv's to fetch
         _pull_in(gathered, project, folder / value, line, environ)
     elif option == "--pre":
         gathered.installer.setdefault("UV_PRERELEASE", "allow")
@@ -99,7 +99,7 @@ def _expect_requirement(bare: str, line: Line) -> None:
 
 def _pull_in(gathered: Gathered, project: Path, path: Path, line: Line, environ: Mapping[str, str]) -> None:
     name = _relative(project, path)
-    if "://" in str(path) or name in gathered.files:
+    if name in gathered.files:
         return
     if not path.is_file():
         message = f"{line.place}: {line.text.strip()}: there is no file {name}"

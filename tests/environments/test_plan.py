@@ -368,6 +368,15 @@ def test_a_digest_that_no_lock_holds_to_is_refused(tmp_path: Path, line: str, al
         planned(tmp_path)
 
 
+def test_lists_that_lie_elsewhere_are_left_to_uv(tmp_path: Path) -> None:
+    lines = ("-c https://example.org/constraints.txt", "-r https://u:word@example.org/more.txt", "six")
+    write(tmp_path, requirements__txt="\n".join(lines))
+    found = planned(tmp_path)
+    assert [file.path for file in found.spec.files] == ["requirements.txt"]
+    write(tmp_path, python_env__yaml=f"dependencies: {json.dumps(lines)}\n")
+    assert planned(tmp_path).spec.requirements == (lines[0], "-r https://example.org/more.txt", "six")
+
+
 def test_a_hash_sign_in_a_url_is_no_comment(tmp_path: Path) -> None:
     write(tmp_path, python_env__yaml="dependencies: ['x @ git+https://h.invalid/x.git#subdirectory=y  # why']\n")
     assert planned(tmp_path).spec.requirements == ("x @ git+https://h.invalid/x.git#subdirectory=y",)

@@ -158,7 +158,9 @@ def prune(session: Session, older_than: str | None, keep_size: str | None, dry_r
     session.say(f"{verb} {amount(freed)}; {amount(done.left)} left, {len(done.kept)} environments among it")
     if keep is not None and done.left > keep:
         session.say("more than asked stays: in use, or used in the last hour")
-    if age is keep is None and not freed:
+    if any(one.fault and not one.held for one in done.kept):
+        session.say("what is broken was used in the last hour, and stays until that is over")
+    elif age is keep is None and not freed:
         session.say("all can be used; `--older-than` and `--keep-size` say what may go all the same")
 
 

@@ -106,6 +106,17 @@ def test_verify_finds_the_edit_that_a_run_would_find(mlrun: Mlrun, tool: Project
     assert mlrun("env", "rm", key).code == 125
 
 
+def test_what_is_broken_is_said_where_it_stays(mlrun: Mlrun, tool: Project):
+    mlrun("run", tool.path).ok()
+    assert mlrun("env", "prune").ok().err.splitlines()[-1].startswith("all can be used; ")
+    [one] = mlrun("env", "list", "--json").ok().json["environments"]
+    Path(one["prefix"], "bin", "python").unlink()
+    said = mlrun("env", "prune").ok().err.splitlines()
+    assert said[-1] == "what is broken was used in the last hour, and stays until that is over"
+    os.utime(f"{one['prefix']}.lock", (0, 0))
+    assert "its interpreter is gone" in mlrun("env", "prune").ok().err
+
+
 def test_why_names_what_differs(mlrun: Mlrun, tool: Project, wheels: Path):
     asked = mlrun("env", "why", tool.path, "--json").ok().json["environment"]
     assert (asked["state"], asked["nearest"]) == ("unlocked", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.environments.locked import LockAsk, Locked, write
+from runner.environments.locked import LockAsk, Locked, written
 from runner.environments.plan import Planned
 from runner.errors import EnvironmentBuildError, UsageError
 from runner.worker.environment.conda import lockfile, locking
@@ -26,19 +26,17 @@ def lock_conda(site: Site, planned: Planned, ask: LockAsk) -> tuple[Locked, ...]
     here = lockfile.host_platform()
     others = tuple(platform for platform in locking.platforms_of(site.project) if platform != here)
     platforms = tuple(map(_platform, ask.platforms)) or (here, *others)
-    return tuple(_lock(site, platform, ask, planned.warnings) for platform in platforms)
+    return written((_lock(site, platform, ask) for platform in platforms), planned.warnings)
 
 
-def _lock(site: Site, platform: str, ask: LockAsk, warnings: tuple[str, ...]) -> Locked:
+def _lock(site: Site, platform: str, ask: LockAsk) -> tuple[Locked, bytes]:
     path = site.project / locking.project_lock(platform)
     before = path.read_bytes() if path.is_file() else None
     preferred = None if ask.upgrade else _sound(before)
     lock = solve(site, Wish(platform, preferred, ask.upgrade_packages, ask.python)).lock
     data = lockfile.write(lock)
-    if data != before:
-        write(path, data)
     count = len(lock.packages) + len(lock.pip_packages)
-    return Locked(path, count, lock.python or "", platform, data != before, warnings)
+    return Locked(path, count, lock.python or "", platform, data != before), data
 
 
 def _sound(data: bytes | None) -> CondaLock | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.environments.choice import Choice
-from runner.environments.locked import LockAsk, Locked, write
+from runner.environments.locked import LockAsk, Locked, written
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError
 from runner.worker.environment import project_lock, pylock
@@ -61,13 +61,13 @@ def lock(
             from runner.environments.conda_lock import lock_conda
 
             return lock_conda(site, planned, ask)
-        done = [_lock(site, wish, ask, standing) for wish in wishes]
-        others = () if ask.platforms or ask.python else _others(standing, done[0])
-        done += [_lock(site, LockWish(each.platform, each.python), ask, standing) for each in others]
-    return tuple(replace(one, warnings=planned.warnings) for one in done)
+        made = [_lock(site, wish, ask, standing) for wish in wishes]
+        others = () if ask.platforms or ask.python else _others(standing, made[0][0])
+        made += [_lock(site, LockWish(each.platform, each.python), ask, standing) for each in others]
+    return written(made, planned.warnings)
 
 
-def _lock(site: Site, wish: LockWish, ask: LockAsk, standing: tuple[ProjectLock, ...] | None) -> Locked:
+def _lock(site: Site, wish: LockWish, ask: LockAsk, standing: tuple[ProjectLock, ...] | None) -> tuple[Locked, bytes]:
     def preferred(target: Target) -> Path | None:
         if ask.upgrade or not standing:
             return None
@@ -83,9 +83,7 @@ def _lock(site: Site, wish: LockWish, ask: LockAsk, standing: tuple[ProjectLock,
     made = prepare_lock(site, replace(wish, preferred=preferred, upgrade=ask.upgrade_packages))
     path = _place(site.project, made, standing, wish)
     before = path.read_bytes() if path.is_file() else None
-    if made.data != before:
-        write(path, made.data)
-    return Locked(path, made.packages, made.target.python, made.target.platform, made.data != before)
+    return Locked(path, made.packages, made.target.python, made.target.platform, made.data != before), made.data
 
 
 def _place(project: Path, made: Made, standing: tuple[ProjectLock, ...] | None, wish: LockWish) -> Path:

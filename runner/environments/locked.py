@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import ProjectError, StoreError
@@ -32,6 +34,15 @@ class Locked:
     changed: bool = False
     warnings: tuple[str, ...] = ()
     image: str = ""  # a container's: sha256:...
+
+
+def written(made: Iterable[tuple[Locked, bytes]], warnings: tuple[str, ...]) -> tuple[Locked, ...]:
+    """Write the locks of a project, those of all its platforms or none: one that is left behind would be stale."""
+    done = tuple(made)
+    for one, data in done:
+        if one.changed:
+            write(one.path, data)
+    return tuple(replace(one, warnings=warnings) for one, _ in done)
 
 
 def write(path: Path, data: bytes) -> None:

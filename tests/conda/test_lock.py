@@ -123,6 +123,11 @@ def test_a_lock_for_another_platform(mlrun: Mlrun, project: Project, channel: Ch
     project.write("conda.yaml", text.replace("native", "native>=1"))
     said = mlrun("lock", project.path).ok()  # both are brought up to date
     assert said.err.count("wrote") == 2
+    channel.package("native", "2.0")  # not for the other
+    project.write("conda.yaml", text.replace("native", "native>=2"))
+    before = (project.path / NAME).read_bytes()
+    assert mlrun("lock", project.path).code == 125
+    assert (project.path / NAME).read_bytes() == before
     said = mlrun("lock", project.path, "--platform", "amiga")
     assert said.code == 2
     assert "linux-64" in said.err

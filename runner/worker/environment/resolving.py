@@ -89,7 +89,7 @@ def _compiled(site: Site, interpreter: Interpreter, wish: Wish) -> bytes:
             data, done = _compile(site, interpreter, lines, wish)
             site.say("note: build_dependencies and dependencies exclude each other: the dependencies win")
     if data is None:
-        raise _refusal(site, done, lines)
+        raise _refusal(site, done, lines, wish)
     return data
 
 
@@ -108,12 +108,13 @@ def _compile(
     return pylock.moved(wish.preferred.read_bytes(), wish.preferred.parent, site.project), done
 
 
-def _refusal(site: Site, done: Finished, lines: "list[str]") -> EnvironmentBuildError:
+def _refusal(site: Site, done: Finished, lines: "list[str]", wish: Wish) -> EnvironmentBuildError:
     reason = _PLACE.sub(lambda match: f": {lines[int(match[1]) - 1]}", site.uv.reason(done))
-    message = f"the requirements cannot be resolved: {reason}"
+    where = f" for {wish.target}" if wish.target else ""
+    message = f"the requirements cannot be resolved{where}: {reason}"
     if _FILTERED in done.complaint:
         moment = site.installer.get("UV_EXCLUDE_NEWER") or site.installer.get(AS_OF)
-        message = f"the requirements cannot be resolved as of {moment}: {reason}"
+        message = f"the requirements cannot be resolved{where} as of {moment}: {reason}"
         hint = "take a later --exclude-newer, or none: an index that tells no upload times shows nothing as of a date"
         return _FilteredError(message, hint=hint)
     denied = wants_login(done.complaint)  # uv says it in a hint of its own, and elsewhere that nothing was found

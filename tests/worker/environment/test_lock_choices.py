@@ -77,6 +77,17 @@ def test_locking_again_brings_all_of_them_up_to_date(host: Host, project: Path) 
     assert not any(one.changed for one in all_locked(host))
 
 
+def test_where_one_platform_cannot_be_locked_none_is_left_half_way(host: Host, project: Path) -> None:
+    all_locked(host)
+    all_locked(host, platforms=("linux-aarch64",))
+    before = {path.name: path.read_bytes() for path in project.iterdir()}
+    (project / "python_env.yaml").write_text(MACHINE.replace("red", "red, \"lost; platform_machine == 'aarch64'\""))
+    with pytest.raises(EnvironmentBuildError, match=r"cannot be resolved for Python 3\S+ on linux-aarch64: .*lost"):
+        all_locked(host)
+    after = {path.name: path.read_bytes() for path in project.iterdir()}
+    assert {**after, "python_env.yaml": before["python_env.yaml"]} == before
+
+
 def test_a_new_platform_gets_the_versions_that_are_locked(host: Host, project: Path) -> None:
     all_locked(host)
     make_wheel(host.wheels, "blue", "2.0")

@@ -22,8 +22,8 @@ from benchmarks.timing import Case, in_turn, report
 from runner.environments.choice import Choice
 from runner.environments.plan import plan
 from runner.worker.codec import encode
+from runner.worker.environment.cache.slot import slots
 from runner.worker.environment.prepare import prepare
-from runner.worker.environment.slot import slots
 from runner.worker.facts import Placement
 from runner.worker.files import canonical
 from runner.worker.objects import Objects

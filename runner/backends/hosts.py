@@ -30,7 +30,7 @@ def path() -> Path:
 
 def read() -> dict[str, Host]:
     """Return the user's hosts by name; FormatError says what is wrong in the file."""
-    from runner.worker.environment.toml import loads
+    from runner.worker.environment.locks.toml import loads
 
     place = path()
     try:
@@ -144,7 +144,7 @@ def _comments(body: str) -> str:
 
 def _tables(text: str) -> dict[str, Any] | None:
     """Return the tables of hosts in a text; None where it is no TOML."""
-    from runner.worker.environment.toml import loads
+    from runner.worker.environment.locks.toml import loads
 
     try:
         return dict(loads(text.encode()).get("hosts", {}))

@@ -26,7 +26,7 @@ def complete_keys(ctx: click.Context, parameter: click.Parameter, incomplete: st
     """Return the keys that begin as typed."""
     del ctx, parameter
     from runner.store.home import cache
-    from runner.worker.environment.slot import slots
+    from runner.worker.environment.cache.slot import slots
 
     return [CompletionItem(slot.key[:_SHORT]) for slot in slots(cache()) if slot.key.startswith(incomplete)]
 

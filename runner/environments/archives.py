@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment.archives import file_name, places
+from runner.worker.environment.locks.archives import file_name, places
 from runner.worker.environment.logins import redacted
 from runner.worker.facts import Package
 from runner.worker.hashing import sha256_of_file

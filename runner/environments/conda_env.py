@@ -10,7 +10,7 @@ from runner.environments.document import Document, Text, read
 from runner.environments.python_env import refuse_too_old
 from runner.environments.requirements import Line
 from runner.errors import ProjectError
-from runner.worker.environment import versions
+from runner.worker.environment.interpreters import versions
 from runner.worker.values import dataclass
 
 _PACKAGE = re.compile(r"^(?:(?P<channel>[^\s\[]+)::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<version>[=<>!~ \[].*)?$")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import FormatError
-from runner.worker.environment.toml import loads
+from runner.worker.environment.locks.toml import loads
 
 # What decides which packages uv takes, and from where. Directories and caches are each host's own business.
 _UV = re.compile(

@@ -11,10 +11,10 @@ from runner.environments.choice import Choice
 from runner.environments.locked import LockAsk, Locked, written
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError
-from runner.worker.environment import project_lock, pylock
-from runner.worker.environment.platforms import Target
+from runner.worker.environment.interpreters.platforms import Target
+from runner.worker.environment.locks import project_lock, pylock
+from runner.worker.environment.locks.project_lock import Header, ProjectLock
 from runner.worker.environment.prepare import LockWish, Made, prepare_lock
-from runner.worker.environment.project_lock import Header, ProjectLock
 from runner.worker.environment.site import Site
 from runner.worker.facts import Placement
 from runner.worker.objects import Objects

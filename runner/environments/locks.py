@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.environments import uv_lock
-from runner.worker.environment.interpreters import Interpreters
-from runner.worker.environment.project_lock import all_of, bound, expect_fresh
+from runner.worker.environment.interpreters.identity import Interpreters
+from runner.worker.environment.locks.project_lock import all_of, bound, expect_fresh
 from runner.worker.hashing import sha256_of
 from runner.worker.spec import EnvironmentSpec
 
@@ -72,6 +72,6 @@ def _read(name: str, texts: tuple[bytes, ...]) -> None:
     if name == uv_lock.NAME:
         uv_lock.expect_usable(*texts)
         return
-    from runner.worker.environment import pylock  # a warm run reads none
+    from runner.worker.environment.locks import pylock
 
     pylock.read(texts[0], name)

@@ -15,10 +15,10 @@ from runner.environments.installer import configured, merged
 from runner.environments.python_env import read_python_env, refuse_too_old
 from runner.environments.requirements import Gathered, Line, gather, spec_file
 from runner.errors import FormatError, ProjectError, UsageError
-from runner.worker.environment import versions
 from runner.worker.environment.conda.logins import VARIABLE as LOGINS
-from runner.worker.environment.project_lock import PROJECT_LOCK
-from runner.worker.environment.toml import Table, loads
+from runner.worker.environment.interpreters import versions
+from runner.worker.environment.locks.project_lock import PROJECT_LOCK
+from runner.worker.environment.locks.toml import Table, loads
 from runner.worker.spec import EnvironmentSpec, SpecFile
 from runner.worker.values import dataclass
 

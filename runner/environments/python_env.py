@@ -10,7 +10,7 @@ from typing import TypeVar
 from runner.environments.document import Document, read
 from runner.environments.requirements import Line
 from runner.errors import ProjectError
-from runner.worker.environment import versions
+from runner.worker.environment.interpreters import versions
 from runner.worker.values import dataclass
 
 T = TypeVar("T")

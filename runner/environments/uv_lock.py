@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runner.errors import EnvironmentBuildError, FormatError
-from runner.worker.environment.pylock import normalised
-from runner.worker.environment.toml import Table, loads
+from runner.worker.environment.locks.pylock import normalised
+from runner.worker.environment.locks.toml import Table, loads
 
 NAME = "uv.lock"
 _HINT = "`uv lock` makes it anew"

@@ -17,11 +17,11 @@ from runner.flow.prepare import find_uv
 from runner.project.load import find_entry_point, load
 from runner.store.store import Store
 from runner.worker.environment import nearness, upkeep
+from runner.worker.environment.cache.shelf import look as look_at
+from runner.worker.environment.cache.slot import Marker, Slot, Use
 from runner.worker.environment.explain import Explanation, explain
 from runner.worker.environment.nearness import Nearest
-from runner.worker.environment.shelf import look as look_at
 from runner.worker.environment.site import Site
-from runner.worker.environment.slot import Marker, Slot, Use
 from runner.worker.environment.upkeep import Pruned, Shelved, remove, shelved
 from runner.worker.facts import InstalledEnvironment, Placement
 from runner.worker.look import look

@@ -15,8 +15,8 @@ from runner.flow.outputs import bring_back, is_whole
 from runner.flow.prepare import Prepared
 from runner.records.verify import is_as_sealed
 from runner.store.store import Store
-from runner.worker.environment import discovery
-from runner.worker.environment.interpreters import Interpreters, same
+from runner.worker.environment.interpreters import discovery
+from runner.worker.environment.interpreters.identity import Interpreters, same
 from runner.worker.execution.artifacts import LOGGED
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import digest_of, hash_declared, state_of

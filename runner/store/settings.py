@@ -66,7 +66,7 @@ def read() -> Settings:
     place = path()
     if not place.exists():  # the usual case, on a warm path
         return Settings()
-    from runner.worker.environment.toml import loads
+    from runner.worker.environment.locks.toml import loads
 
     try:
         settings = decode(Settings, loads(place.read_bytes()), "")

@@ -8,7 +8,7 @@ from runner.backends.choice import Choice, choose, host_of, named
 from runner.backends.host import Host
 from runner.errors import FormatError, UsageError
 from runner.records import schemas
-from runner.worker.environment.toml import loads
+from runner.worker.environment.locks.toml import loads
 
 SCHEMA = Draft202012Validator(schemas.load("hosts"))
 OPTIONS = ("exclusive", "gres=gpu:a100:1")

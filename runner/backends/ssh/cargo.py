@@ -15,7 +15,7 @@ from runner.backends.host import Host
 from runner.backends.ssh.laid_out import describing, laid_out
 from runner.backends.ssh.seed import fetched_uvs, pip_wheel
 from runner.errors import BackendError, EnvironmentBuildError
-from runner.worker.environment import sent
+from runner.worker.environment.locks import sent
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import INSTALL
 from runner.worker.facts import Placement, Request, SourceFacts
@@ -125,7 +125,7 @@ class Cargo:
         if kind not in _USES_UV or pinned is not None or launch.upgrade:
             return {}
         from runner.worker.environment.conda.locking import question
-        from runner.worker.environment.locking import common
+        from runner.worker.environment.locks.locking import common
 
         place, objects = Placement(str(self._store.root), str(self._store.cache)), self._store.objects
         with laid_out(self._spec, describing(self._spec, self._entries), objects) as project:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from runner.backends.ssh.downloading import download, manylinux, musllinux
 from runner.backends.ssh.laid_out import laid_out
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import pylock, sent
-from runner.worker.environment.locking import common, is_foreign
-from runner.worker.environment.platforms import Target
-from runner.worker.environment.project_lock import own_lock
-from runner.worker.environment.resolving import Wish, resolve
+from runner.worker.environment.interpreters.platforms import Target
+from runner.worker.environment.locks import pylock, sent
+from runner.worker.environment.locks.locking import common, is_foreign
+from runner.worker.environment.locks.project_lock import own_lock
+from runner.worker.environment.locks.resolving import Wish, resolve
 from runner.worker.environment.site import Site
 from runner.worker.facts import Placement
 from runner.worker.manifest import decode_manifest

@@ -9,12 +9,13 @@ from typing import Optional
 
 from runner.errors import FormatError
 from runner.worker.codec import decode
-from runner.worker.environment import locking, shelf
-from runner.worker.environment.locking import Known, Taken
+from runner.worker.environment.cache import shelf
+from runner.worker.environment.cache.slot import Slot, entries
+from runner.worker.environment.locks import locking
+from runner.worker.environment.locks.locking import Known, Taken
 from runner.worker.environment.nearness import Nearest
 from runner.worker.environment.prepare import key_of, nearest_to, requested
 from runner.worker.environment.site import Site
-from runner.worker.environment.slot import Slot, entries
 from runner.worker.files import read_json
 from runner.worker.spec import Interpreter
 from runner.worker.values import dataclass

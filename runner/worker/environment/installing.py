@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import pylock
-from runner.worker.environment.archives import beside, from_store
-from runner.worker.environment.indexes import index_of
-from runner.worker.environment.locking import Local
-from runner.worker.environment.making import SPACE, pip_install, put_in
+from runner.worker.environment.locks import pylock
+from runner.worker.environment.locks.archives import beside, from_store
+from runner.worker.environment.locks.indexes import index_of
+from runner.worker.environment.locks.locking import Local
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import wants_login
+from runner.worker.environment.virtualenv.making import SPACE, pip_install, put_in
 from runner.worker.facts import Gap, Package
 from runner.worker.tools import Finished
 

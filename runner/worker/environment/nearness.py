@@ -7,9 +7,9 @@ from dataclasses import field
 from pathlib import Path
 from typing import Optional
 
-from runner.worker.environment.interpreters import spoken
-from runner.worker.environment.pylock import Locked, normalised, possible
-from runner.worker.environment.slot import Marker, slots
+from runner.worker.environment.cache.slot import Marker, slots
+from runner.worker.environment.interpreters.identity import spoken
+from runner.worker.environment.locks.pylock import Locked, normalised, possible
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.spec import Interpreter
 from runner.worker.values import dataclass

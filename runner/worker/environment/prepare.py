@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from runner.errors import EnvironmentBuildError, StoreError
 from runner.worker.codec import encode
-from runner.worker.environment import discovery, locking, project_lock, pylock, shelf, versions
-from runner.worker.environment.interpreters import Interpreters, same, spoken
-from runner.worker.environment.locking import Taken
-from runner.worker.environment.platforms import Target, there
-from runner.worker.environment.resolving import Wish, resolve
+from runner.worker.environment.cache import shelf
+from runner.worker.environment.interpreters import discovery, versions
+from runner.worker.environment.interpreters.identity import Interpreters, same, spoken
+from runner.worker.environment.interpreters.platforms import Target, there
+from runner.worker.environment.locks import locking, project_lock, pylock
+from runner.worker.environment.locks.locking import Taken
+from runner.worker.environment.locks.resolving import Wish, resolve
 from runner.worker.environment.site import Site
-from runner.worker.environment.virtualenv import Virtualenv
+from runner.worker.environment.virtualenv.process import Virtualenv
 from runner.worker.facts import Gap, InstalledEnvironment, Placement
 from runner.worker.files import Json, canonical
 from runner.worker.hashing import sha256_of
@@ -162,7 +164,7 @@ def _order(site: Site, virtualenv: Optional[Virtualenv], taken: Taken, key: str)
             from runner.worker.environment.conda import build as conda
 
             return conda.build(site, taken, prefix)
-        from runner.worker.environment.build import build  # a warm run builds nothing
+        from runner.worker.environment.virtualenv.build import build  # a warm run builds nothing
 
         return build(site, virtualenv, taken, prefix)
 

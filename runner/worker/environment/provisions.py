@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
+from runner.worker.environment.cache.slot import entries
 from runner.worker.environment.mutex import alone, is_free
-from runner.worker.environment.slot import entries
 from runner.worker.values import dataclass
 
 _KEPT = (  # places of the cache, and how what is of use by itself is called there; what begins with a dot is half done

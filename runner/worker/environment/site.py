@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Callable, Optional
 
-from runner.worker.environment.discovery import Search
-from runner.worker.environment.interpreters import Interpreters
+from runner.worker.environment.interpreters.discovery import Search
+from runner.worker.environment.interpreters.identity import Interpreters
 from runner.worker.environment.uv import AS_OF, Uv, find_uv
 from runner.worker.facts import Placement
 from runner.worker.objects import Objects

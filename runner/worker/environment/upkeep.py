@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional, Union
 
+from runner.worker.environment.cache.shelf import sweep, tidy
+from runner.worker.environment.cache.slot import Slot, Use, held_by, size_of, slots, uses
+from runner.worker.environment.cache.soundness import broken, difference
+from runner.worker.environment.cache.waiting import is_awaited
 from runner.worker.environment.mutex import alone, is_free
 from runner.worker.environment.provisions import Provision, discard, provisions
-from runner.worker.environment.shelf import sweep, tidy
-from runner.worker.environment.slot import Slot, Use, held_by, size_of, slots, uses
-from runner.worker.environment.soundness import broken, difference
-from runner.worker.environment.waiting import is_awaited
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.hashing import StatCache
 from runner.worker.values import dataclass

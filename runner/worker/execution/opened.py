@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Optional
 
-from runner.worker.environment.tracing import VARIABLE, is_planted
+from runner.worker.environment.cache.tracing import VARIABLE, is_planted
 from runner.worker.execution.digests import Digests
 from runner.worker.execution.inputs import mode_of
 from runner.worker.execution.scan import SKIPPED

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Optional
 
 from runner.worker.clock import now, seconds
 from runner.worker.command import render, shell_argv
-from runner.worker.environment.shelf import hold
-from runner.worker.environment.slot import Use
-from runner.worker.environment.waiting import await_turn
+from runner.worker.environment.cache.shelf import hold
+from runner.worker.environment.cache.slot import Use
+from runner.worker.environment.cache.waiting import await_turn
 from runner.worker.execution import baggage, neighbours, opened, surroundings
 from runner.worker.execution.declared import reach
 from runner.worker.execution.digests import Digests

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import discovery
-from runner.worker.environment.interpreters import Interpreters, same, spoken
+from runner.worker.environment.interpreters import discovery
+from runner.worker.environment.interpreters.identity import Interpreters, same, spoken
 from runner.worker.spec import EnvironmentSpec
 from tests.needs import python
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment.indexes import index_of
+from runner.worker.environment.locks.indexes import index_of
 from runner.worker.environment.logins import apart
 from tests.environments.index import Index, serving
 from tests.environments.wheels import make_wheel

@@ -10,8 +10,9 @@ import pytest
 from runner.environments.choice import Choice
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, UsageError
-from runner.worker.environment import platforms, project_lock, sent
-from runner.worker.environment.platforms import Target
+from runner.worker.environment.interpreters import platforms
+from runner.worker.environment.interpreters.platforms import Target
+from runner.worker.environment.locks import project_lock, sent
 from runner.worker.environment.uv import AS_OF
 from runner.worker.hashing import sha256_of
 from runner.worker.libc import libc

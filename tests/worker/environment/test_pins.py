@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import pylock
-from runner.worker.environment.pins import Pins, hold_to, pins_of
+from runner.worker.environment.locks import pylock
+from runner.worker.environment.locks.pins import Pins, hold_to, pins_of
 from runner.worker.hashing import sha256_of_file
 from runner.worker.spec import EnvironmentSpec, SpecFile
 from tests.environments.index import serving

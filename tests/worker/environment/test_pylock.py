@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import pylock
-from runner.worker.environment.installed import packages
+from runner.worker.environment.cache.installed import packages
+from runner.worker.environment.locks import pylock
 from runner.worker.facts import Package
 from runner.worker.spec import Interpreter
 

@@ -15,7 +15,7 @@ import pytest
 
 from runner.errors import EnvironmentBuildError, StoreError
 from runner.worker.codec import encode
-from runner.worker.environment.shelf import hold
+from runner.worker.environment.cache.shelf import hold
 from runner.worker.environment.upkeep import prune, remove, shelved, verify
 from runner.worker.facts import InstalledEnvironment
 from tests.environments.wheels import make_wheel

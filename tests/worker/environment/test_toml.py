@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from runner.errors import FormatError
-from runner.worker.environment import toml
+from runner.worker.environment.locks import toml
 
 _DOCUMENTS = [
     b"",

@@ -7,10 +7,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from runner.worker.environment import soundness
+from runner.worker.environment.cache import soundness
+from runner.worker.environment.cache.shelf import hold
+from runner.worker.environment.cache.slot import Marker, Slot, Use, note, uses
 from runner.worker.environment.provisions import provisions
-from runner.worker.environment.shelf import hold
-from runner.worker.environment.slot import Marker, Slot, Use, note, uses
 from runner.worker.environment.upkeep import prune, shelved, verify
 from runner.worker.facts import InstalledEnvironment
 from tests.environments.wheels import make_wheel

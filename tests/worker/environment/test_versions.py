@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.worker.environment import versions
+from runner.worker.environment.interpreters import versions
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.worker.environment.interpreters import Interpreters
+from runner.worker.environment.interpreters.identity import Interpreters
 from runner.worker.environment.site import Site
-from runner.worker.environment.virtualenv import Virtualenv
+from runner.worker.environment.virtualenv.process import Virtualenv
 
 from .conftest import Host
 

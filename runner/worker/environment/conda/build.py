@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Optional
 
 from runner.worker.codec import encode
-from runner.worker.environment import installed as distributions
-from runner.worker.environment.conda import installed, lockfile, program, rattler
+from runner.worker.environment.cache import conda_installed as installed
+from runner.worker.environment.cache import installed as distributions
+from runner.worker.environment.cache.shelf import Built
+from runner.worker.environment.conda import lockfile, program, rattler
 from runner.worker.environment.conda.lockfile import CondaLock
 from runner.worker.environment.installing import gaps, install, install_locals
-from runner.worker.environment.interpreters import Interpreters
-from runner.worker.environment.locking import Taken, bytes_of
-from runner.worker.environment.pylock import Locked, normalised
-from runner.worker.environment.shelf import Built
+from runner.worker.environment.interpreters.identity import Interpreters
+from runner.worker.environment.locks.locking import Taken, bytes_of
+from runner.worker.environment.locks.pylock import Locked, normalised
 from runner.worker.environment.site import Site
 from runner.worker.facts import Gap, InstalledEnvironment, Package
 from runner.worker.hashing import digest_of_directory

@@ -9,7 +9,7 @@ from typing import Optional
 
 from runner.errors import EnvironmentBuildError, FormatError
 from runner.worker.codec import decode, encode
-from runner.worker.environment import pylock
+from runner.worker.environment.locks import pylock
 from runner.worker.environment.nearness import Package, Recipe
 from runner.worker.files import Json, canonical, pretty
 from runner.worker.hashing import sha256_of

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import locking, sent
 from runner.worker.environment.conda import lockfile
 from runner.worker.environment.conda.lockfile import PRIORITY, CondaLock
-from runner.worker.environment.locking import Known, Local, Taken
-from runner.worker.environment.project_lock import specification
+from runner.worker.environment.locks import locking, sent
+from runner.worker.environment.locks.locking import Known, Local, Taken
+from runner.worker.environment.locks.project_lock import specification
 from runner.worker.environment.site import Site
 from runner.worker.facts import Gap
 from runner.worker.files import Json

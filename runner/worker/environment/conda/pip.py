@@ -10,12 +10,12 @@ from pathlib import Path
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.codec import encode
-from runner.worker.environment import pylock
 from runner.worker.environment.conda import rattler
 from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage, host_platform
+from runner.worker.environment.locks import pylock
+from runner.worker.environment.locks.pins import hold_to, pins_of
+from runner.worker.environment.locks.pylock import normalised
 from runner.worker.environment.logins import redacted
-from runner.worker.environment.pins import hold_to, pins_of
-from runner.worker.environment.pylock import normalised
 from runner.worker.environment.site import Site
 
 _PLATFORMS = {

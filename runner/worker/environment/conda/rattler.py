@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import installed, pylock, shelf
+from runner.worker.environment.cache import installed, shelf
+from runner.worker.environment.cache.shelf import Built
 from runner.worker.environment.conda import tool
 from runner.worker.environment.conda.lockfile import host_platform
 from runner.worker.environment.conda.logins import kept
+from runner.worker.environment.locks import pylock
 from runner.worker.environment.logins import redacted
-from runner.worker.environment.shelf import Built
 from runner.worker.environment.site import Site
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.spec import EnvironmentSpec, Interpreter

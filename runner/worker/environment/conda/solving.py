@@ -9,12 +9,12 @@ from typing import Optional
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.codec import decode, encode
-from runner.worker.environment import pylock
+from runner.worker.environment.cache.installed import distributions
 from runner.worker.environment.conda import pip, program, rattler
 from runner.worker.environment.conda.lockfile import PRIORITY, CondaLock, CondaPackage, host_platform
-from runner.worker.environment.installed import distributions
-from runner.worker.environment.project_lock import specification
-from runner.worker.environment.pylock import normalised
+from runner.worker.environment.locks import pylock
+from runner.worker.environment.locks.project_lock import specification
+from runner.worker.environment.locks.pylock import normalised
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import AS_OF
 from runner.worker.facts import Gap

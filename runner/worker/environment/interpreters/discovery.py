@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import versions
-from runner.worker.environment.interpreters import Interpreters, describe, is_free_threaded, is_script, same, spoken
+from runner.worker.environment.interpreters import versions
+from runner.worker.environment.interpreters.identity import (
+    Interpreters,
+    describe,
+    is_free_threaded,
+    is_script,
+    same,
+    spoken,
+)
 from runner.worker.environment.uv import Uv
 from runner.worker.facts import Gap
 from runner.worker.spec import EnvironmentSpec, Interpreter

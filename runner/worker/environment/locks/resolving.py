@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import pylock
-from runner.worker.environment.pins import hold_to, pins_of
-from runner.worker.environment.platforms import Target
+from runner.worker.environment.interpreters.platforms import Target
+from runner.worker.environment.locks import pylock
+from runner.worker.environment.locks.pins import hold_to, pins_of
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import AS_OF, wants_login
 from runner.worker.facts import Gap

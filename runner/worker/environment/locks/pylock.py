@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 from urllib.parse import unquote, urlsplit
 
 from runner.errors import EnvironmentBuildError, FormatError
-from runner.worker.environment.toml import loads
+from runner.worker.environment.locks.toml import loads
 from runner.worker.spec import Interpreter
 from runner.worker.values import dataclass
 

@@ -10,13 +10,13 @@ from typing import Callable, Optional
 
 from runner.errors import EnvironmentBuildError, FormatError, IntegrityError, StoreError
 from runner.worker.codec import decode, encode
-from runner.worker.environment import pylock, sent
+from runner.worker.environment.interpreters.platforms import neutral
+from runner.worker.environment.locks import pylock, sent
+from runner.worker.environment.locks.pins import pins_of
+from runner.worker.environment.locks.project_lock import own_lock, specification
+from runner.worker.environment.locks.resolving import Wish, resolve
 from runner.worker.environment.logins import redacted
 from runner.worker.environment.mutex import locked
-from runner.worker.environment.pins import pins_of
-from runner.worker.environment.platforms import neutral
-from runner.worker.environment.project_lock import own_lock, specification
-from runner.worker.environment.resolving import Wish, resolve
 from runner.worker.environment.site import Site
 from runner.worker.facts import Gap
 from runner.worker.files import Json, canonical, read_json

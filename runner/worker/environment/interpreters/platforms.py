@@ -6,8 +6,8 @@ import re
 from typing import Optional
 
 from runner.errors import UsageError
-from runner.worker.environment import versions
-from runner.worker.environment.interpreters import spoken
+from runner.worker.environment.interpreters import versions
+from runner.worker.environment.interpreters.identity import spoken
 from runner.worker.spec import Interpreter
 from runner.worker.values import dataclass
 

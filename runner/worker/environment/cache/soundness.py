@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Optional, Protocol
 
 from runner.errors import StoreError
-from runner.worker.environment import installed, rest
-from runner.worker.environment.slot import Marker, Slot, others_of, watched_of
+from runner.worker.environment.cache import installed, rest
+from runner.worker.environment.cache.slot import Marker, Slot, others_of, watched_of
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.files import replace as rewrite
 from runner.worker.hashing import sha256_of, stat_key
@@ -40,7 +40,7 @@ class Look(Protocol):
 def look_of(kind: str) -> Look:
     """Return how the files of a kind of environment are looked at."""
     if kind == "conda":
-        from runner.worker.environment.conda import installed as conda
+        from runner.worker.environment.cache import conda_installed as conda
 
         return conda
     return _LOOKS.get(kind, installed)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import installed
+from runner.worker.environment.cache import installed
+from runner.worker.environment.cache.slot import Marker, Slot, Use, held_by, note, others_of, uses_of, watched_of
+from runner.worker.environment.cache.soundness import fault, look_of, python_state, watched_files
+from runner.worker.environment.cache.tracing import plant
 from runner.worker.environment.mutex import alone, locked, share
-from runner.worker.environment.slot import Marker, Slot, Use, held_by, note, others_of, uses_of, watched_of
-from runner.worker.environment.soundness import fault, look_of, python_state, watched_files
-from runner.worker.environment.tracing import plant
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.hashing import sha256_of
 from runner.worker.processes import boot_id

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from runner.worker.environment import rest
-from runner.worker.environment.pylock import Locked, built_from, normalised
+from runner.worker.environment.cache import rest
+from runner.worker.environment.locks.pylock import Locked, built_from, normalised
 from runner.worker.facts import Package
 from runner.worker.hashing import digest_of_directory, sha256_of_file
 from runner.worker.processors import processors

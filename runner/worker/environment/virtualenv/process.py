@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Optional
 
+from runner.worker.environment.interpreters.versions import release_of
 from runner.worker.environment.site import Site
-from runner.worker.environment.versions import release_of
 from runner.worker.spec import Interpreter
 from runner.worker.tools import Finished, Waiting, call
 from runner.worker.values import dataclass

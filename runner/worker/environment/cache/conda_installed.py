@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from runner.worker.environment import installed as distributions
-from runner.worker.environment import rest
-from runner.worker.environment.installed import Content
-from runner.worker.environment.pylock import normalised
+from runner.worker.environment.cache import installed as distributions
+from runner.worker.environment.cache import rest
+from runner.worker.environment.cache.installed import Content
+from runner.worker.environment.locks.pylock import normalised
 from runner.worker.hashing import sha256_of_file, stat_key
 
 top_level = distributions.top_level

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from runner.worker.environment.pylock import normalised
+from runner.worker.environment.locks.pylock import normalised
 from runner.worker.hashing import sha256_of_file
 from runner.worker.objects import Objects
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment import pylock
-from runner.worker.environment.archives import file_name
+from runner.worker.environment.locks import pylock
+from runner.worker.environment.locks.archives import file_name
 from runner.worker.spec import EnvironmentSpec
 from runner.worker.values import dataclass
 

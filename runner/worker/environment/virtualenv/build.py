@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runner.worker.environment import installed, pylock
+from runner.worker.environment.cache import installed
+from runner.worker.environment.cache.shelf import Built
 from runner.worker.environment.installing import gaps, install, install_again, install_locals
-from runner.worker.environment.locking import Taken
-from runner.worker.environment.making import make
-from runner.worker.environment.shelf import Built
+from runner.worker.environment.locks import pylock
+from runner.worker.environment.locks.locking import Taken
 from runner.worker.environment.site import Site
-from runner.worker.environment.virtualenv import Virtualenv
+from runner.worker.environment.virtualenv.making import make
+from runner.worker.environment.virtualenv.process import Virtualenv
 from runner.worker.facts import InstalledEnvironment
 
 

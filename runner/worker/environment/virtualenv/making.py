@@ -9,7 +9,7 @@ from pathlib import Path
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import CLONES
-from runner.worker.environment.virtualenv import Virtualenv
+from runner.worker.environment.virtualenv.process import Virtualenv
 from runner.worker.spec import Interpreter
 from runner.worker.tools import Finished, call
 from runner.worker.values import dataclass

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runner.errors import StoreError
-from runner.worker.environment import versions
-from runner.worker.environment.pylock import read
+from runner.worker.environment.interpreters import versions
+from runner.worker.environment.locks.pylock import read
 from runner.worker.environment.site import Site
 from runner.worker.files import Json, canonical, read_json
 from runner.worker.files import replace as rewrite

@@ -10,10 +10,10 @@ from typing import Optional
 
 from runner.errors import EnvironmentBuildError, FormatError
 from runner.worker.codec import decode, encode
-from runner.worker.environment import versions
-from runner.worker.environment.discovery import fits
-from runner.worker.environment.interpreters import describe, spoken
-from runner.worker.environment.platforms import Target, same_platform
+from runner.worker.environment.interpreters import versions
+from runner.worker.environment.interpreters.discovery import fits
+from runner.worker.environment.interpreters.identity import describe, spoken
+from runner.worker.environment.interpreters.platforms import Target, same_platform
 from runner.worker.environment.site import Site
 from runner.worker.files import Json, canonical
 from runner.worker.hashing import sha256_of

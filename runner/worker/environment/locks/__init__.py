@@ -1,0 +1,1 @@
+"""Locks: read, written, resolved, remembered, held to."""

@@ -1,0 +1,1 @@
+"""Virtual environments: made by virtualenv or uv, and filled."""

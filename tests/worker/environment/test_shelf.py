@@ -15,6 +15,7 @@ import pytest
 
 from runner.errors import EnvironmentBuildError, StoreError
 from runner.worker.codec import encode
+from runner.worker.environment.cache import installed
 from runner.worker.environment.cache.shelf import hold
 from runner.worker.environment.upkeep import prune, remove, shelved, verify
 from runner.worker.facts import InstalledEnvironment
@@ -132,6 +133,17 @@ def test_what_is_added_to_a_package_is_found_when_all_is_read(host: Host) -> Non
     (added.parent / "__pycache__").mkdir(exist_ok=True)
     (added.parent / "__pycache__" / "more.pyc").touch()
     assert verify(host.cache, first.key or "") is None
+
+
+def test_what_python_2_compiles_beside_the_source_is_no_edit(tmp_path: Path) -> None:
+    site = tmp_path / "lib" / "python2.7" / "site-packages"
+    (site / "pack").mkdir(parents=True)
+    for name in ("six.py", "six.pyc", "stray.pyc", "pack/a.py", "pack/a.pyo"):
+        (site / name).touch()
+    assert installed.top_level(tmp_path) == ("pack", "six.py", "stray.pyc")
+    listed = installed.others(tmp_path).split(b"\0")
+    names = [line.rpartition(b"/")[2] for line in listed]
+    assert names == [b"a.py", b"six.py", b"stray.pyc"]
 
 
 def test_a_list_that_was_lost_is_made_again(host: Host) -> None:

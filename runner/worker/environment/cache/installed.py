@@ -97,7 +97,8 @@ def digest_of(found: Iterable[Content], names: Collection[str]) -> str:
 def top_level(prefix: Path) -> tuple[str, ...]:
     """Return the names that stand in site-packages: what a stray file or a new distribution adds to."""
     site = site_packages(prefix)
-    return tuple(sorted(name for name in os.listdir(site) if name != "__pycache__")) if site else ()
+    names = set(os.listdir(site)) if site else set()
+    return tuple(sorted(name for name in names if not rest.is_bytecode(name, names)))
 
 
 def watched(prefix: Path) -> bytes:

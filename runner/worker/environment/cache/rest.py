@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Optional
 
@@ -53,11 +53,19 @@ def _files(prefix: Path, place: str) -> Iterator[str]:
     while folders:
         folder = folders.pop()
         with contextlib.suppress(OSError), os.scandir(prefix / folder) as found:
-            for entry in found:
-                if not entry.is_dir(follow_symlinks=False):
-                    yield f"{folder}/{entry.name}"
-                elif entry.name != _BYTECODE:
-                    folders.append(f"{folder}/{entry.name}")
+            inside = {entry.name: entry for entry in found}
+            for name, entry in inside.items():
+                if is_bytecode(name, inside):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{folder}/{name}")
+                else:
+                    yield f"{folder}/{name}"
+
+
+def is_bytecode(name: str, beside: Container[str]) -> bool:
+    """Whether a name of a directory is what Python compiled, which Python 2 leaves beside the source."""
+    return name == _BYTECODE or (name.endswith((".pyc", ".pyo")) and name[:-1] in beside)
 
 
 def _state_of(path: str) -> str:

@@ -6,8 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from runner.worker.environment.upkeep import prune, shelved, verify
 from runner.worker.spec import RunSpec
 from tests.conda.channel import PREFIX
 from tests.conda.conftest import CondaHost
+from tests.conda.test_private import Quiet
 from tests.needs import need
 from tests.worker.environment.test_shelf import _PREPARE
 
@@ -217,6 +221,42 @@ def test_it_is_listed_verified_and_pruned(host: CondaHost, spec: RunSpec) -> Non
     os.utime(f"{found.prefix}.lock", (1, 1))
     assert [each.key for each in prune(host.cache, unused_for=0).removed] == [found.key]
     assert shelved(host.cache) == ()
+
+
+@pytest.fixture
+def no_times(host: CondaHost) -> Iterator[None]:
+    """Downloads on a disk that keeps no times of reading, as many servers have theirs."""
+    disk = host.cache / "downloads"
+    disk.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "noatime", "tmpfs", disk], check=False, capture_output=True)
+    need("root", mounted.returncode == 0, "a disk cannot be mounted here")
+    yield
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.usefixtures("no_times")
+def test_archives_that_a_build_is_about_to_use_are_not_pruned(host: CondaHost) -> None:
+    for name in ("first", "second"):
+        host.channel.package(name)
+    pruned: list[str] = []
+
+    class Served(Quiet):
+        def do_GET(self) -> None:  # noqa: N802 - its name is given
+            if "second" in self.path:  # the first one's archive is hashed by now, and not yet used
+                pruned.extend(one.path.parent.name for one in prune(host.cache, unused_for=0).provisions)
+            super().do_GET()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Served, directory=str(host.channel.path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        channels = (f"http://127.0.0.1:{server.server_address[1]}",)
+        shutil.rmtree(host.conda("first", channels=channels).prefix)
+        [archive] = host.cache.glob("downloads/conda/archives/*/first-*")
+        for path in (archive, archive.parent):
+            os.utime(path, (time.time() - 2 * 3600,) * 2)
+        found = host.conda("first", "second", channels=channels)
+        server.shutdown()
+    assert {one.name for one in found.packages} == {"first", "second"}
+    assert "archives" not in pruned
 
 
 @pytest.fixture

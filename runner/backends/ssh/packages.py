@@ -20,6 +20,7 @@ from runner.worker.environment.locks.project_lock import own_lock
 from runner.worker.environment.locks.resolving import Wish, resolve
 from runner.worker.environment.site import Site
 from runner.worker.facts import Placement
+from runner.worker.files import note_use
 from runner.worker.manifest import decode_manifest
 from runner.worker.values import dataclass
 
@@ -53,6 +54,7 @@ def gather(spec: RunSpec, store: Store, launch: Launch, found: Survey) -> Packag
         directory = store.cache / "downloads" / "wheels" / name
         if packages and not directory.is_dir():
             _download(site, packages, found, directory)
+        note_use(directory)
         wheels = tuple(sorted(directory.glob("*.whl"))) if packages else ()
         return Packages(good_for, lock, wheels)
 

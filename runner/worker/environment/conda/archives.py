@@ -42,6 +42,9 @@ async def hash_what_has_no_hash(packages: "list[Json]", cache: Path, say: Say) -
 async def fetched(packages: "list[Json]", cache: Path, say: Say) -> "list[Path]":
     """Return the archive of each package: of the cache where its hash is right, else fetched, and hashed."""
     places = [_place(one, cache) for one in packages]
+    for path in places:
+        with contextlib.suppress(OSError):
+            os.utime(path.parent)  # first: what is used now, nobody prunes meanwhile
     with ThreadPoolExecutor(processors() or 1) as pool:
         digests = list(pool.map(_digest_of, places))
     missing = [(one, path) for one, path, found in zip(packages, places, digests) if found != one["sha256"]]
@@ -51,9 +54,6 @@ async def fetched(packages: "list[Json]", cache: Path, say: Say) -> "list[Path]"
         say(f"fetching {remote} conda package{'s' if remote > 1 else ''} ({size / 1e6:.1f} MB)")
     gate = asyncio.Semaphore(_AT_ONCE)
     await asyncio.gather(*(_fetch(one, path, gate) for one, path in missing))
-    for path in places:
-        with contextlib.suppress(OSError):
-            os.utime(path.parent)  # its last use, for those who prune
     return places
 
 

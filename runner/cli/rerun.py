@@ -74,7 +74,8 @@ def rerun(session: Session, /, **options: Any) -> None:
         session.emit(spec=prepared.spec.to_json(), digest=prepared.spec.digest)
         return
     with Signals(session) as signals:
-        started = start_again(past, ask, store, session.say, foreground=not options["detach"], hold=signals.hold)
+        foreground = not options["detach"]
+        started = start_again(past, ask, store, session.say, foreground=foreground, interrupts=signals)
         signals.end(started.run)
         if options["detach"] and not signals.received:
             launched(session, started)

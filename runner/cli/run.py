@@ -114,7 +114,7 @@ def run(session: Session, /, **options: Any) -> None:
 
     foreground = not options["detach"]
     with Signals(session) as signals:
-        started = start(ask, store, session.say, foreground=foreground, backend=backend, hold=signals.hold)
+        started = start(ask, store, session.say, foreground=foreground, backend=backend, interrupts=signals)
         signals.end(started.run)
         if options["detach"] and not signals.received:
             launched(session, started)

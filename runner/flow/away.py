@@ -118,7 +118,7 @@ def _bring(backend: Backend, ticket: Ticket, run: RunDirectory, *, bring: bool) 
 def _remembered(run: RunDirectory, state: State) -> State:
     if state.name == UNREACHABLE:
         return _unreachable(run, state.remark)
-    if not state.ended and not _is_news_of_old(run, state):
+    if not state.ended and state.arrived and not _is_news_of_old(run, state):
         with suppress(MlrunError):
             rewrite(run.seen, pretty(encode(Seen(state.name, now()))))
     return state

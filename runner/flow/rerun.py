@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from runner.flow.away import ticket_of
 from runner.flow.containing import copied_variables
 from runner.flow.follow import record_of
 from runner.flow.prepare import Prepared, find_uv, secret_values
-from runner.flow.start import Started, make, request_for, submit
+from runner.flow.start import UNINTERRUPTED, Interrupts, Started, make, request_for, submit
 from runner.planning import refuse_inputs_outside
 from runner.project.load import find_entry_point, load
 from runner.project.parameters import Values, resolve
@@ -111,17 +111,18 @@ def start_again(
     *,
     foreground: bool = True,
     backend: Backend | None = None,
-    hold: Callable[[], None] = lambda: None,
+    interrupts: Interrupts = UNINTERRUPTED,
 ) -> Started:
-    """Launch a re-run of ``past``; ``backend`` and ``hold`` are as in ``start``."""
+    """Launch a re-run of ``past``; ``backend`` and ``interrupts`` are as in ``start``."""
     backend = backend or warmed(ask.backend, foreground=foreground, config=ask.backend_config)
     with dismissed_on_error(backend), store.writing():
         prepared = prepare_again(past, ask, store)
         expect(backend)
         labels, identity = _labels(past, ask), store.new_id()
         request = request_for(prepared, labels, ask.argv, identity, backend=ask.backend, rerun_of=past.id)
-        run = make(prepared, request, store, say, hold)
-    return submit(run, store, backend, replace(prepared.launch, foreground=foreground, say=say), prepared.spec)
+        run = make(prepared, request, store, say, interrupts)
+    launch = replace(prepared.launch, foreground=foreground, say=say)
+    return submit(run, store, backend, launch, prepared.spec, interrupts)
 
 
 def _labels(past: RunDirectory, ask: AskAgain) -> Labels:

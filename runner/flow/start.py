@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from runner import __version__
 from runner.backends.backend import Backend, Launch, Ticket
@@ -39,6 +39,27 @@ class Started:
     spec: RunSpec
 
 
+class Interrupts(Protocol):
+    """What may end a run before it is handed over, as a Ctrl-C."""
+
+    def hold(self) -> None:
+        """Wait from now on, for a run is being made."""
+
+    def end(self, run: RunDirectory) -> None:
+        """End this run, where it has waited for that: it is handed over, or its backend looks for cancel.json."""
+
+
+class _Uninterrupted:
+    def hold(self) -> None:
+        pass
+
+    def end(self, run: RunDirectory) -> None:
+        pass
+
+
+UNINTERRUPTED = _Uninterrupted()
+
+
 def start(
     ask: Ask,
     store: Store,
@@ -46,12 +67,11 @@ def start(
     *,
     foreground: bool = True,
     backend: Backend | None = None,
-    hold: Callable[[], None] = lambda: None,
+    interrupts: Interrupts = UNINTERRUPTED,
 ) -> Started:
     """Plan and launch a run; returns when the backend has it. MlrunError before that leaves no run behind.
 
-    ``backend`` is the one that ``ask`` names, where the caller had it get ready already. ``hold`` is called before the
-    run is made: who can be interrupted waits from then on until it is handed over.
+    ``backend`` is the one that ``ask`` names, where the caller had it get ready already.
     """
     backend = backend or warmed(ask.backend, foreground=foreground, config=ask.backend_config)
     if not getattr(backend, "in_place", True):  # where it carries runs out, nobody has the project's directory
@@ -66,8 +86,9 @@ def start(
 
             dismiss(backend)
             backend, request = ReusedBackend(past), replace(request, reused=past.id, backend="local")
-        run = make(prepared, request, store, say, hold)
-    return submit(run, store, backend, replace(prepared.launch, foreground=foreground, say=say), prepared.spec)
+        run = make(prepared, request, store, say, interrupts)
+    launch = replace(prepared.launch, foreground=foreground, say=say)
+    return submit(run, store, backend, launch, prepared.spec, interrupts)
 
 
 def _reusable(ask: Ask, prepared: Prepared, store: Store) -> RunDirectory | None:
@@ -80,16 +101,25 @@ def _reusable(ask: Ask, prepared: Prepared, store: Store) -> RunDirectory | None
     return past if past is not None and put_in_place(past, prepared, store) else None
 
 
-def make(prepared: Prepared, request: Request, store: Store, say: Say, hold: Callable[[], None]) -> RunDirectory:
+def make(prepared: Prepared, request: Request, store: Store, say: Say, interrupts: Interrupts) -> RunDirectory:
     """Say what was odd about a prepared run, and make its directory; the store is held for writing."""
     for remark in prepared.remarks:
         say(remark)
-    hold()
+    interrupts.hold()
     return store.create(request, prepared.spec, prepared.source)
 
 
-def submit(run: RunDirectory, store: Store, backend: Backend, launch: Launch, spec: RunSpec) -> Started:
+def submit(
+    run: RunDirectory,
+    store: Store,
+    backend: Backend,
+    launch: Launch,
+    spec: RunSpec,
+    interrupts: Interrupts,
+) -> Started:
     """Hand a run to its backend; a refusal ends the run as failed, and is raised. It is gone where there is no room."""
+    if getattr(backend, "heeds_cancel", False):
+        interrupts.end(run)
     try:
         ticket = backend.submit(run, store, launch)
     except Exception as error:

@@ -27,6 +27,7 @@ class State:
     outcome: Optional[Outcome] = None
     remark: str = ""  # for people: why it is unreachable, what it was doing when last seen
     started: Optional[str] = None  # of one that goes on: when its command began
+    arrived: bool = True  # False: it is still on its way to the machine that is to carry it out
 
     @property
     def ended(self) -> bool:

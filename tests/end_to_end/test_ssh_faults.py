@@ -96,6 +96,55 @@ def test_a_link_cut_while_inputs_are_sent(mlrun: Mlrun, heavy: Project, machine)
     assert count.read_text() == before + "again\n"
 
 
+def on_its_way(mlrun: Mlrun, heavy: Project, machine: Machine):
+    """Start a run whose input takes a while, and return its process when a part of it is there."""
+    mlrun("run", heavy.path, "-e", "long", "--env-manager", "local", "--on", "lab").ok()  # the worker is there
+    (heavy.path / "data.bin").write_bytes(os.urandom(MANY))
+    objects = machine.home / ".local/share/mlrun/objects/sha256/tmp"
+    for path in objects.glob("part-*"):  # of former tests
+        path.unlink()
+    machine.throttle(RATE // 4)
+    process, talk = begin(mlrun, heavy, "push")
+    until(lambda: sum(path.stat().st_size for path in objects.glob("part-*")) > MANY // 10, 60)
+    return process, talk
+
+
+def test_ctrl_c_while_inputs_are_sent(mlrun: Mlrun, heavy: Project, machine):
+    process, talk = on_its_way(mlrun, heavy, machine)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, talk.read_text()
+    assert time.monotonic() - began < 6  # of ten that the rest would take
+    assert "ending the run" in talk.read_text()
+    assert listed(mlrun) == "killed"
+    machine.undelay()
+    identity = mlrun.show()["run"]["id"]
+    assert not (machine.home / ".local/share/mlrun/runs" / identity).exists()
+    assert mlrun("verify", "latest").code == 0
+
+
+def test_a_run_on_its_way_is_awaited_and_ended_from_elsewhere(mlrun: Mlrun, heavy: Project, machine):
+    process, talk = on_its_way(mlrun, heavy, machine)
+    waiting = mlrun.popen("wait", "latest")
+    assert mlrun("logs", "latest").ok().out == ""
+    for _ in range(2):
+        said = mlrun("list")
+        assert "submitted" in said.out
+        assert "it is on its way to lab" in said.err
+    mlrun("cancel", "latest").ok()
+    assert process.wait(60) == 143, talk.read_text()
+    _, said = waiting.communicate(timeout=60)
+    assert waiting.returncode == 143, said
+    assert listed(mlrun) == "killed"
+    machine.undelay()
+    process, talk = on_its_way(mlrun, heavy, machine)
+    waiting = mlrun.popen("logs", "-f", "latest")
+    machine.undelay()
+    out, _ = waiting.communicate(timeout=60)
+    assert b"data.bin" in out
+    assert process.wait(60) == 0, talk.read_text()
+
+
 def test_a_link_cut_while_it_prepares(mlrun: Mlrun, heavy: Project, machine, shut: Path):
     process, talk = begin(mlrun, heavy, "long", "slow")
     until(lambda: listed(mlrun) == "preparing", 60)

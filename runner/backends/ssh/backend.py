@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runner.backends.backend import Launch, Sink, Ticket
@@ -14,21 +16,21 @@ from runner.backends.ssh import tickets
 from runner.backends.ssh.bring import Bring
 from runner.backends.ssh.cargo import Cargo
 from runner.backends.ssh.connection import Connection
-from runner.backends.ssh.deliver import Delivery
+from runner.backends.ssh.deliver import Delivery, Unwanted
 from runner.backends.ssh.follow import Follow
+from runner.backends.ssh.looking import is_ours, question, state_of
 from runner.backends.ssh.refusals import Unreachable
-from runner.errors import BackendError, FormatError, UsageError
+from runner.errors import BackendError, FormatError, RunNotFoundError, UsageError
 from runner.store.home import cache
 from runner.worker.clock import now
 from runner.worker.codec import decode, encode
-from runner.worker.facts import Request
+from runner.worker.facts import Cancellation
 from runner.worker.files import canonical, pretty, write_once
 from runner.worker.objects import Objects
-from runner.worker.processes import is_alive
 from runner.worker.remote.frames import Frame
-from runner.worker.results import Failure, Outcome
+from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
-from runner.worker.state import SUBMITTED, UNREACHABLE, State
+from runner.worker.state import UNREACHABLE, State, killed
 
 if TYPE_CHECKING:
     from runner.store.store import Store
@@ -37,6 +39,7 @@ _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between tries to deliver a run o
 _LOOKING = 5.0  # seconds without a sign of life, where one looks: `mlrun list` waits for it
 _ANSWERING = 10.0  # seconds for the answer, whatever the machine is at
 _QUICK = 8 << 20  # bytes that are brought by the way
+_ARRIVING = 0.5  # seconds between two looks for a run that is on its way
 _HOSTS = 16  # looked at at a time
 
 
@@ -44,6 +47,7 @@ class SshBackend:
     """Runs on one other machine; tickets of others are served as well."""
 
     in_place = False  # nobody has the project's directory there
+    heeds_cancel = True  # also while a run is on its way, which may take hours
 
     def __init__(self) -> None:
         """Know no machine yet."""
@@ -87,9 +91,15 @@ class SshBackend:
         self.attach(ticket, run)
         self._say = launch.say
         cargo = Cargo(run, store, launch, host)
-        if host.ship_packages and cargo.submission.spec.environment.kind == "virtualenv":
-            self._gather_packages(cargo, store, launch, host)
-        self._deliver(Delivery(cargo, launch.say), host)
+        delivery = Delivery(cargo, launch.say, lambda: run.find(Cancellation))
+        try:
+            if host.ship_packages and cargo.submission.spec.environment.kind == "virtualenv":
+                delivery.expect_wanted()
+                self._gather_packages(cargo, store, launch, host)
+            self._deliver(delivery, host)
+        except Unwanted:
+            self._drop(host)
+            run.write(killed(run.read(Cancellation)))
         return ticket
 
     def look(self, tickets_: Sequence[Ticket]) -> Mapping[str, State]:
@@ -116,10 +126,10 @@ class SshBackend:
         self._say = sink.progress
         follow = self._follows.setdefault(ticket.run, Follow(ticket, self._local.get(ticket.run)))
         try:
-            ended = follow.until_ended(sink, lambda: self._connection(tickets.host_of(ticket)), self._drop)
+            ended = self._until_ended(ticket, follow, sink)
         except Unreachable:
             raise
-        except BackendError:  # it has no such run: then the run is lost, and not we
+        except BackendError:
             ended = self.look([ticket])[ticket.run]
             if not ended.ended:
                 raise
@@ -133,10 +143,44 @@ class SshBackend:
             raise BackendError(message, hint="`mlrun show` says what is known of it")
         return exit_code(ended.outcome)
 
+    def _until_ended(self, ticket: Ticket, follow: Follow, sink: Sink) -> State:
+        """Return how a run has ended; one that is still on its way to its machine is awaited there."""
+        run = self._local.get(ticket.run)
+        while True:
+            outcome = None if run is None else run.find(Outcome)
+            if outcome is not None:  # its end was asked for on the way, or who brought it has followed it to its end
+                follow.known(sink)
+                return State(outcome.status, outcome)
+            try:
+                return follow.until_ended(sink, lambda: self._connection(tickets.host_of(ticket)), self._drop)
+            except RunNotFoundError as error:
+                state = self.look([ticket])[ticket.run]
+                if state.ended:
+                    return state
+                if state.arrived or run is None or is_ours(run):  # or else it is where we brought it
+                    raise BackendError(state.remark or error.message, hint=error.hint) from None
+                time.sleep(_ARRIVING)
+
     def cancel(self, ticket: Ticket, signal: str = "TERM") -> None:
-        """Have the machine end a run; over a connection of its own, for another may be waiting for the run's output."""
-        with Connection(tickets.host_of(ticket), cache()) as connection:
-            connection.ask("cancel", run=ticket.run, signal=signal)
+        """Have the machine end a run; over a connection of its own, for another may be waiting for the run's output.
+
+        Where it does not have the run yet, who brings it finds a note. It is asked once more then: the run may have
+        come before the note was there.
+        """
+        run = self._local.get(ticket.run)
+        note = Cancellation(now(), f"pid {os.getpid()}", signal)
+        try:
+            with Connection(tickets.host_of(ticket), cache()) as connection:
+                for _ in range(2):
+                    with suppress(RunNotFoundError):
+                        connection.ask("cancel", run=ticket.run, signal=signal)
+                        return
+                    if run is not None:
+                        run.write(note)
+        except Unreachable:
+            if run is not None and is_ours(run):
+                run.write(note)  # we may be about to bring it
+            raise
 
     def collect(self, ticket: Ticket, run: RunDirectory) -> None:
         """Bring the results of an ended run here: outputs, artifacts, logs, metrics, checked by digest."""
@@ -154,7 +198,8 @@ class SshBackend:
 
     def peek(self, ticket: Ticket, run: RunDirectory, sink: Sink) -> None:
         """Pass on what a run has printed until now."""
-        Follow(ticket, run).so_far(sink, self._connection(tickets.host_of(ticket)))
+        with suppress(RunNotFoundError):  # it is on its way, or lost: then it has printed nothing
+            Follow(ticket, run).so_far(sink, self._connection(tickets.host_of(ticket)))
 
     def discard(self, ticket: Ticket) -> None:
         """Remove an ended run's directory from its machine."""
@@ -192,6 +237,7 @@ class SshBackend:
                 if not (isinstance(error, Unreachable) or delivery.may_have_started):
                     raise
                 self._drop(host)
+                delivery.expect_wanted()
                 self._say(f"{error.message}; it is tried again")
                 if pause is None and not delivery.may_have_started:
                     raise
@@ -201,12 +247,13 @@ class SshBackend:
         raise AssertionError
 
     def _look(self, host: Host, asked: Sequence[Ticket]) -> dict[str, State]:
-        runs = [[ticket.run, self._is_given_up(ticket, host), self._was_seen(ticket)] for ticket in asked]
+        runs = [question(ticket, host, self._local.get(ticket.run)) for ticket in asked]
         try:
             states = self._ask_for_states(host, runs)
         except BackendError as error:
             return {ticket.run: State(UNREACHABLE, remark=error.message) for ticket in asked}
-        return {ticket.run: self._state(ticket, said) for ticket, said in zip(asked, states, strict=True)}
+        pairs = zip(asked, states, strict=True)
+        return {ticket.run: state_of(ticket, self._local.get(ticket.run), said) for ticket, said in pairs}
 
     def _ask_for_states(self, host: Host, runs: Sequence[Sequence[object]]) -> list[Mapping[str, Any]]:
         reused = _key(host) in self._connections
@@ -218,33 +265,6 @@ class SshBackend:
             if not reused:
                 raise
         return self._ask_for_states(host, runs)
-
-    def _state(self, ticket: Ticket, said: Mapping[str, Any]) -> State:
-        """Return what a machine said of a run; one that it does not know, and never will, is lost."""
-        host = ticket.data["host"]
-        if said["state"] is not None:
-            outcome = None if said["outcome"] is None else decode(Outcome, said["outcome"], f"what {host} says")
-            return State(said["state"], outcome, said.get("remark", ""), said.get("started"))
-        if not said["gone"]:
-            if not self._was_seen(ticket):
-                return State(SUBMITTED)
-            return State(UNREACHABLE, remark=f"{host} does not have the run in {said['home']}: is it another machine?")
-        message = f"{host} does not have the run: mlrun was killed before it came there, or it was removed there"
-        outcome = Outcome("lost", now(), error=Failure(message, "run it again"))
-        run = self._local.get(ticket.run)
-        if run is not None:
-            run.write(outcome)
-        return State("lost", outcome)
-
-    def _is_given_up(self, ticket: Ticket, host: Host) -> bool:
-        """Whether nobody brings a run to its machine any more: who was to do so is dead."""
-        run = self._local.get(ticket.run)
-        request = None if run is None or host.address != ticket.data["address"] else run.find(Request)
-        return request is not None and request.submitter is not None and is_alive(request.submitter) is False
-
-    def _was_seen(self, ticket: Ticket) -> bool:
-        run = self._local.get(ticket.run)
-        return run is not None and run.seen.exists()
 
     def _named(self) -> Host:
         if self._host is None:

@@ -44,8 +44,7 @@ class Follow:
     def until_ended(self, sink: Sink, connect: Callable[[], Connection], drop: Callable[[Host], None]) -> State:
         """Pass on all that a run says until it has ended; Unreachable where its machine stays away for too long."""
         if not self._began:
-            self._began = True
-            self._pass_on_known(sink)
+            self.known(sink)
         lost, tries = time.monotonic(), 0
         while True:
             connection = connect()
@@ -64,7 +63,7 @@ class Follow:
 
     def so_far(self, sink: Sink, connection: Connection) -> State:
         """Pass on what the run has said until now."""
-        self._pass_on_known(sink)
+        self.known(sink)
         return self._stream(sink, connection, once=True)
 
     def _stream(self, sink: Sink, connection: Connection, *, once: bool = False) -> State:
@@ -101,8 +100,9 @@ class Follow:
         elif name == "stderr":
             sink.stderr(data)
 
-    def _pass_on_known(self, sink: Sink) -> None:
+    def known(self, sink: Sink) -> None:
         """Pass on what came before, over another connection: it lies in the run's directory here."""
+        self._began = True
         if self._run is None:
             return
         for name in _SILENT:

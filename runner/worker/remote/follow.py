@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from runner.errors import BackendError
+from runner.errors import RunNotFoundError
 from runner.worker.codec import encode
 from runner.worker.facts import Launching
 from runner.worker.files import read_block
@@ -91,6 +91,8 @@ def said(state: State) -> "dict[str, Any]":
     return {"state": state.name, "outcome": encode(state.outcome), "remark": state.remark, "started": state.started}
 
 
-def unknown(run: RunDirectory) -> BackendError:
+def unknown(run: RunDirectory) -> RunNotFoundError:
     """Return what is said of a run that is not here."""
-    return BackendError(f"the run {run.id} is not on {os.uname().nodename}", hint="it was removed there, or never came")
+    return RunNotFoundError(
+        f"the run {run.id} is not on {os.uname().nodename}", hint="it was removed there, or never came"
+    )

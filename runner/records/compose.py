@@ -80,7 +80,7 @@ def _run(run: RunDirectory, facts: Evidence, state: State) -> Run:
         status=state.name,
         created=facts.request.created,
         name=facts.request.name,
-        started=None if start is None else start.at,
+        started=state.started if start is None else start.at,
         ended=None if outcome is None else outcome.at,
         duration=None if usage is None else usage.wall,
         experiment=facts.request.experiment or facts.request.experiment_id,

@@ -8,7 +8,7 @@ from typing import Any
 from runner.worker.clock import seconds
 from runner.worker.facts import Gap
 from runner.worker.results import REUSED, Outcome
-from runner.worker.state import State
+from runner.worker.state import UNREACHABLE, State
 
 _TICK = 1.0  # seconds that clocks may differ without having been set
 _GROUPS = frozenset(
@@ -34,7 +34,9 @@ def explain_missing(
     explained = {gap.field for gap in known}
     environment = parts["environment"]
     late = _not_reached(state)
-    unprepared = f"the environment was not made: {late}"
+    elsewhere = state.outcome is None and (state.started is not None or state.name == UNREACHABLE)
+    unprepared = f"it is not known here yet: {late}" if elsewhere else f"the environment was not made: {late}"
+    unbegun = f"it is not known here yet: {late}" if elsewhere else f"the command did not begin: {late}"
     hosts_own = "the host's own environment was used as it was"
     unmade = hosts_own if environment.kind == "host" else unprepared
     found: dict[str, tuple[bool, str]] = {
@@ -45,8 +47,8 @@ def explain_missing(
         ),
         "environment.interpreter": (environment.interpreter is None, unprepared),
         "environment.installed": (environment.installed is None, unmade),
-        "platform": (parts["platform"] is None, f"the command did not begin: {late}"),
-        "run.started": (parts["run"].started is None, f"the command did not begin: {late}"),
+        "platform": (parts["platform"] is None, unbegun),
+        "run.started": (parts["run"].started is None, unbegun),
         "result.usage": (parts["result"].usage is None, _why_no_usage(state, outcome)),
         "logs": (not parts["logs"], f"the logs are not sealed: {late}"),
     }

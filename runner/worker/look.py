@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Optional
 
 from runner.worker.clock import now
-from runner.worker.facts import Cancellation, Claim, InstalledEnvironment, Launching, Placement, Request, Start
+from runner.worker.facts import (
+    Cancellation,
+    Claim,
+    Identity,
+    InstalledEnvironment,
+    Launching,
+    Placement,
+    Request,
+    Start,
+)
 from runner.worker.processes import is_alive, myself
 from runner.worker.results import Failure, Outcome
 from runner.worker.rundir import RunDirectory
@@ -25,6 +35,7 @@ from runner.worker.state import (
 )
 
 _SCARCE = 1 << 16  # bytes on a disk: less is none
+_ARRIVAL_GRACE = 900.0  # the same, where another machine brought the run: it may try again over another connection
 _LAUNCH_GRACE = 30.0  # seconds a launched worker may take to claim its run after its submitter died
 
 
@@ -79,11 +90,19 @@ def _look_at_job(run: RunDirectory) -> Optional[State]:
 def _look_before_claim(run: RunDirectory) -> State:
     """A run nobody carries: submitted while its submitter lives; else taken, so that no late worker starts it."""
     request = None if _is_elsewhere(run) else run.find(Request)
-    if request is not None and request.submitter is not None and is_alive(request.submitter) is False:
+    if request is not None and request.submitter is not None:
         age = time.time() - run.path.stat().st_mtime
-        if age > _LAUNCH_GRACE and run.write(Claim(myself(), now())):
+        if age > _grace(run, request.submitter) and run.write(Claim(myself(), now())):
             return settle(run, None)
     return State(SUBMITTED if run.ticket.exists() else PLANNED)
+
+
+def _grace(run: RunDirectory, submitter: Identity) -> float:
+    """Return how many seconds a run may be without a worker before none is expected any more."""
+    alive = is_alive(submitter)
+    if alive is False:
+        return _LAUNCH_GRACE
+    return _ARRIVAL_GRACE if alive is None and run.has(Placement) else math.inf
 
 
 def _is_elsewhere(run: RunDirectory) -> bool:

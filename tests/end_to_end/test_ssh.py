@@ -80,7 +80,10 @@ def test_a_detached_run_is_found_again(mlrun: Mlrun, project: Project, machine):
 
     until(lambda: status() == "running")
     assert mlrun("list", "--json").ok().json["runs"][0]["started"] is not None
-    assert mlrun.show(identity)["run"]["status"] == "running"
+    record = mlrun.show(identity)
+    assert record["run"]["status"] == "running"
+    assert record["run"]["started"] is not None
+    assert not [gap for gap in record["gaps"] if "did not begin" in gap["reason"] or "was not made" in gap["reason"]]
     assert mlrun("logs", identity).ok().out == "up\n"
     early = mlrun("fetch", identity)
     assert early.code == 125

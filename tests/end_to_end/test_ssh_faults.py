@@ -99,11 +99,11 @@ def test_a_link_cut_while_inputs_are_sent(mlrun: Mlrun, heavy: Project, machine)
 def on_its_way(mlrun: Mlrun, heavy: Project, machine: Machine):
     """Start a run whose input takes a while, and return its process when a part of it is there."""
     mlrun("run", heavy.path, "-e", "long", "--env-manager", "local", "--on", "lab").ok()  # the worker is there
-    (heavy.path / "data.bin").write_bytes(os.urandom(MANY))
+    (heavy.path / "data.bin").write_bytes(os.urandom(3 * MANY))
     objects = machine.home / ".local/share/mlrun/objects/sha256/tmp"
     for path in objects.glob("part-*"):  # of former tests
         path.unlink()
-    machine.throttle(RATE // 4)
+    machine.throttle(RATE // 4)  # it takes half a minute
     process, talk = begin(mlrun, heavy, "push")
     until(lambda: sum(path.stat().st_size for path in objects.glob("part-*")) > MANY // 10, 60)
     return process, talk
@@ -114,7 +114,7 @@ def test_ctrl_c_while_inputs_are_sent(mlrun: Mlrun, heavy: Project, machine):
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130, talk.read_text()
-    assert time.monotonic() - began < 6  # of ten that the rest would take
+    assert time.monotonic() - began < 15  # of twenty-five seconds that the rest would take
     assert "ending the run" in talk.read_text()
     assert listed(mlrun) == "killed"
     machine.undelay()
@@ -131,7 +131,7 @@ def test_a_run_on_its_way_is_awaited_and_ended_from_elsewhere(mlrun: Mlrun, heav
         said = mlrun("list")
         assert "submitted" in said.out
         assert "it is on its way to lab" in said.err
-    mlrun("cancel", "latest").ok()
+    assert "killed" in mlrun("cancel", "latest").ok().err
     assert process.wait(60) == 143, talk.read_text()
     _, said = waiting.communicate(timeout=60)
     assert waiting.returncode == 143, said

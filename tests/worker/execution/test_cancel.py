@@ -8,8 +8,10 @@ import pytest
 
 from runner.backends.exit_codes import exit_code
 from runner.errors import BackendError
+from runner.worker import files
+from runner.worker.codec import encode
 from runner.worker.execution.cancel import cancel
-from runner.worker.facts import Cancellation, Claim, Start
+from runner.worker.facts import Cancellation, Claim, Request, Start
 from runner.worker.look import look
 from runner.worker.processes import is_alive, myself
 from runner.worker.results import Outcome
@@ -85,6 +87,18 @@ def test_a_dead_worker_leaves_an_orphan_and_then_a_lost_run(bench):
     (bench.project / "end").touch()
     until(lambda: look(run).name == "lost")
     assert run.read(Outcome).status == "lost"
+
+
+@pytest.mark.parametrize(("age", "state"), [(60, "planned"), (3600, "lost")])
+def test_a_run_that_was_brought_and_that_nobody_ever_began_is_lost_in_the_end(bench, age, state):
+    run = bench.prepared("echo up")
+    request = run.read(Request)
+    elsewhere = replace(request, submitter=replace(myself(), host="laptop/1"))
+    files.replace(run.path / "request.json", files.pretty(encode(elsewhere)))
+    then = time.time() - age
+    os.utime(run.path, (then, then))
+    assert look(run).name == state
+    assert run.has(Claim) == (state == "lost")
 
 
 def test_an_orphan_is_cancelled_with_all_its_processes(bench):

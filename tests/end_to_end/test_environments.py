@@ -113,6 +113,24 @@ def test_a_lock_with_the_projects_own_code_stays_as_it_is(mlrun: Mlrun, tool: Pr
     assert mlrun("run", tool.path, "--upgrade", "more").ok().out == "2.0\n"
 
 
+def test_a_lock_of_another_entry_points_environment_is_not_called_stale(mlrun: Mlrun, tool: Project):
+    tool.write("other.yaml", "dependencies: ['tool>=1']\n")
+    tool.write(
+        "MLproject", "python_env: python_env.yaml\nentry_points:\n  main: {command: 'true'}\n"
+        "  other: {command: 'true', python_env: other.yaml}\n"
+    )  # fmt: skip
+    mlrun("lock", tool.path).ok()
+    mlrun("run", tool.path).ok()
+    said = mlrun("run", tool.path, "-e", "other")
+    assert said.code == 125
+    assert "is for the environment of python_env.yaml, and this one is of other.yaml" in said.err
+    assert "(`-e NAME`: an entry point's)" in said.err
+    mlrun("run", tool.path, "-e", "other", "--upgrade").ok()
+    mlrun("lock", tool.path, "-e", "other").ok()
+    mlrun("run", tool.path, "-e", "other").ok()
+    assert "is for the environment of other.yaml, and this one is of python_env.yaml" in mlrun("run", tool.path).err
+
+
 def test_a_swapped_wheel_is_refused_on_a_rerun(mlrun: Mlrun, tool: Project, wheels: Path, home: Path):
     mlrun("run", tool.path).ok()
     shutil.rmtree(home / "cache")

@@ -31,6 +31,7 @@ class Header:
     specification: str
     python: str
     platform: str
+    source: str = ""  # the file that asks for the environment; "" where an older mlrun wrote it
     version: int = 1
 
 
@@ -150,11 +151,15 @@ def _read(path: Path) -> ProjectLock:
 
 
 def _expect_fresh(one: ProjectLock, wanted: EnvironmentSpec) -> None:
-    if one.header.specification != specification(wanted):
+    if one.header.specification == specification(wanted):
+        return
+    if one.header.source not in ("", wanted.source):  # entry points may have environments of their own
+        message = f"{one.name} is for the environment of {one.header.source}, and this one is of {wanted.source}"
+        hint = "`mlrun lock` makes it for this one (`-e NAME`: an entry point's); `--upgrade` runs without it, once"
+    else:
         message = f"{one.name} is stale: the environment files have changed since `mlrun lock` wrote it"
-        raise EnvironmentBuildError(
-            message, hint="`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
-        )
+        hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
+    raise EnvironmentBuildError(message, hint=hint)
 
 
 def _spoken(found: Iterable[ProjectLock]) -> str:
@@ -164,7 +169,7 @@ def _spoken(found: Iterable[ProjectLock]) -> str:
 
 def with_header(data: bytes, wanted: EnvironmentSpec, target: Target) -> bytes:
     """Return a lock as `mlrun lock` writes it into a project."""
-    header = Header(specification(wanted), target.python, target.platform)
+    header = Header(specification(wanted), target.python, target.platform, wanted.source)
     files = ", ".join(file.path for file in wanted.files) or "no environment file"
     return (
         f"# The lock of {files}, for Python {target.python} on {target.platform}, written by `mlrun lock`.\n"

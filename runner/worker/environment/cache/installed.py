@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
 import os
@@ -14,15 +15,14 @@ from typing import NamedTuple, Optional
 from runner.worker.environment.cache import rest
 from runner.worker.environment.locks.pylock import Locked, built_from, normalised
 from runner.worker.facts import Package
-from runner.worker.hashing import digest_of_directory, sha256_of_file
-from runner.worker.processors import processors
+from runner.worker.hashing import digest_of_directory
+from runner.worker.many_hashes import sha256_of_files
 from runner.worker.values import dataclass
 
 # Files that depend on the tool or on the path, not on what was installed.
 _NOT_CONTENT = frozenset(("direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json", "uv_build.json"))
 # What no run reads: a quick look is quick because it leaves these out, and a whole one does not.
 _IDLE = (".pyc", ".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".md", ".rst", ".build")
-_MISSING = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,27 @@ class Distribution:
     name: str
     version: str
     info: Path
+
+
+class Row(NamedTuple):
+    """A line of a RECORD, as it stands there."""
+
+    path: str  # relative to site-packages
+    claim: str  # "sha256=" and the digest in URL-safe base64, or nothing
+    size: str
+
+    @property
+    def bytes(self) -> int:
+        """The size claimed; 0 where there is none."""
+        return int(self.size) if self.size.isdecimal() else 0
+
+    @property
+    def sha256(self) -> Optional[str]:
+        """The digest claimed, as hex; None where there is none that can be read."""
+        algorithm, _, text = self.claim.partition("=")
+        with contextlib.suppress(ValueError):
+            return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex() if algorithm == "sha256" else None
+        return None
 
 
 class File(NamedTuple):
@@ -82,11 +103,14 @@ def packages(prefix: Path, lock: Collection[Locked]) -> tuple[Package, ...]:
 
 def contents(prefix: Path, names: Optional[Collection[str]] = None) -> tuple[Content, ...]:
     """Read every file of the distributions, or of those named, and return what is in them."""
-    from concurrent.futures import ThreadPoolExecutor
-
     wanted = [one for one in distributions(prefix) if names is None or normalised(one.name) in names]
-    with ThreadPoolExecutor(processors() or 1) as pool:  # hashing lets other threads go on
-        return tuple(pool.map(lambda one: Content(normalised(one.name), tuple(_hashed(one))), wanted))
+    listed = [[row for row in _rows(one.info) if _is_content(row.path)] for one in wanted]
+    paths = ((one.info.parent, row) for one, rows in zip(wanted, listed) for row in rows)
+    digests = iter(sha256_of_files([(f"{site}/{row.path}", row.bytes) for site, row in paths]))
+    return tuple(
+        Content(normalised(one.name), tuple(File(row.path, next(digests), row.sha256) for row in rows))
+        for one, rows in zip(wanted, listed)
+    )
 
 
 def digest_of(found: Iterable[Content], names: Collection[str]) -> str:
@@ -106,7 +130,7 @@ def watched(prefix: Path) -> bytes:
     base, found = os.fspath(prefix), ["pyvenv.cfg"]
     for one in distributions(prefix):
         site = os.path.relpath(one.info.parent, prefix)
-        paths = (path for path, _ in _rows(one.info) if not path.endswith(_IDLE) and "/tests/" not in path)
+        paths = (path for path, *_ in _rows(one.info) if not path.endswith(_IDLE) and "/tests/" not in path)
         found += [_from_prefix(site, path) for path in paths]
     return os.fsencode("\0".join(sorted(path for path in found if os.path.lexists(f"{base}/{path}"))))
 
@@ -121,7 +145,7 @@ def others(prefix: Path) -> bytes:
 def content_of(one: Distribution, prefix: Path) -> Iterator[str]:
     """Yield the paths, relative to the prefix, that the digest of a distribution is over."""
     site = os.path.relpath(one.info.parent, prefix)
-    return (_from_prefix(site, path) for path, _ in _rows(one.info) if _is_content(path))
+    return (_from_prefix(site, path) for path, *_ in _rows(one.info) if _is_content(path))
 
 
 def _from_prefix(site: str, path: str) -> str:
@@ -175,21 +199,12 @@ def _tags(info: Path) -> Iterator[str]:
             yield line[4:].strip()
 
 
-def _hashed(one: Distribution) -> Iterator[File]:
-    site = os.fspath(one.info.parent)
-    for path, claim in _rows(one.info):
-        if _is_content(path):
-            algorithm, _, text = claim.partition("=")
-            listed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex() if algorithm == "sha256" else None
-            yield File(path, _hash_of(os.path.join(site, path)), listed)
-
-
-def _rows(info: Path) -> list[tuple[str, str]]:
+def _rows(info: Path) -> list[Row]:
     try:
         with open(info / "RECORD", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            return [(row[0], row[1]) for row in csv.reader(stream) if len(row) > 1]
+            return [Row(*(*fields, "", "")[:3]) for fields in csv.reader(stream) if len(fields) > 1]
     except OSError:
-        return [(f"{info.name}/RECORD is missing", "")]
+        return [Row(f"{info.name}/RECORD is missing", "", "")]
 
 
 def _is_content(path: str) -> bool:
@@ -197,10 +212,3 @@ def _is_content(path: str) -> bool:
     if parts[-1] in _NOT_CONTENT and parts[0].endswith(".dist-info"):
         return False
     return not (path.endswith(".pyc") or (parts[0] == ".." and "bin" in parts[1:-1]))
-
-
-def _hash_of(path: str) -> str:
-    try:
-        return sha256_of_file(path)
-    except OSError:
-        return _MISSING

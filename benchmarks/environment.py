@@ -1,10 +1,10 @@
 """A new environment beside what uv takes for it alone: `python -m benchmarks.environment [ROUNDS] [PACKAGE...]`.
 
 Both resolve with hashes, make a virtual environment and install with `--link-mode copy` from the same warm download
-cache; what virtualenv keeps of an interpreter is part of mlrun's. uv goes its quickest way, a requirements file with
-hashes: by a pylock.toml of its own it downloads all again where a mirror lets nothing be kept. mlrun's side also seeds
-pip, reads every installed file, and keeps what the record needs; it starts as a process of its own, interpreter and
-imports included. The last line is a ready environment, taken again in this process.
+cache; what each keeps of an interpreter is there from the round before. uv goes its quickest way, a requirements file
+with hashes: by a pylock.toml of its own it downloads all again where a mirror lets nothing be kept. mlrun's side also
+seeds pip, reads every installed file, and keeps what the record needs; it starts as a process of its own, interpreter
+and imports included. The last line is a ready environment, taken again in this process.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def _alone(uv: str, root: Path) -> list[str]:
 
 def _ours(root: Path) -> list[str]:
     script = (
-        'd=$(mktemp -d -p "$1"); mkdir -p "$d/cache" "$1/downloads" && ln -s "$1/downloads" "$d/cache/downloads" '
-        '&& PYTHONPATH="$3" "$2" "$1/prepare.py" "$d" "$1/given.json"'
+        '[ ! -e "$1/cache" ] || { mv "$1/cache/envs" "$(mktemp -d -p "$1")" && rm -r "$1/cache/locks"; } '
+        '&& PYTHONPATH="$3" "$2" "$1/prepare.py" "$1" "$1/given.json"'
     )
     here = str(Path(__file__).resolve().parents[1])
     return ["sh", "-c", script, "sh", str(root), sys.executable, here]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Optional
 
 from runner.worker.hashing import sha256_of_file
 from runner.worker.processors import processors
@@ -28,17 +31,34 @@ def sha256_of_files(files: "Sequence[tuple[str, int]]") -> "list[str]":
     number = min(processors() or 1, _MOST, len(files) // _FEW)
     if number < 2:  # noqa: PLR2004
         return _digests(path for path, _ in files)
-    from concurrent.futures import ThreadPoolExecutor
-
     own, *others = _shared_out([size for _, size in files], number)
-    digests = [_MISSING] * len(files)
-    with ThreadPoolExecutor(number - 1) as pool:  # one to listen to each process
-        coming = [(share, pool.submit(_by_a_process, [files[at][0] for at in share])) for share in others]
-        found = [(own, _digests(files[at][0] for at in own)), *((share, future.result()) for share, future in coming)]
-    for share, theirs in found:
-        for at, digest in zip(share, theirs):
-            digests[at] = digest
-    return digests
+    helpers = [_Helper([files[at][0] for at in share]) for share in others]
+    digests = dict(zip(own, _digests(files[at][0] for at in own)))
+    for share, helper in zip(others, helpers):
+        digests.update(zip(share, helper.result()))
+    return [digests[at] for at in range(len(files))]
+
+
+class _Helper(threading.Thread):
+    """Listens to a process that hashes files."""
+
+    def __init__(self, paths: "Sequence[str]") -> None:
+        super().__init__(daemon=True)
+        self._paths = paths
+        self._found: "Optional[list[str]]" = None
+        self.start()
+
+    def run(self) -> None:
+        root, names = Path(__file__).resolve().parents[2], os.fsencode("\0".join(self._paths))
+        with contextlib.suppress(OSError):  # no room for one more
+            done = call([sys.executable, "-I", "-S", "-c", _HELP, root], stdin=names)
+            found = done.text.split("\n")
+            self._found = found if done.code == 0 and len(found) == len(self._paths) else None
+
+    def result(self) -> "list[str]":
+        """Return the digests; what the process did not do is done here."""
+        self.join()
+        return _digests(self._paths) if self._found is None else self._found
 
 
 def help_out() -> None:
@@ -56,16 +76,6 @@ def _shared_out(sizes: "Sequence[int]", number: int) -> "list[list[int]]":
         shares[which].append(at)
         heapq.heapreplace(loads, (load + sizes[at] + _TO_OPEN, which))
     return shares
-
-
-def _by_a_process(paths: "Sequence[str]") -> "list[str]":
-    root = Path(__file__).resolve().parents[2]
-    try:
-        done = call([sys.executable, "-I", "-S", "-c", _HELP, root], stdin=os.fsencode("\0".join(paths)))
-    except OSError:  # no room for one more
-        return _digests(paths)
-    digests = done.text.split("\n")
-    return digests if done.code == 0 and len(digests) == len(paths) else _digests(paths)
 
 
 def _digests(paths: "Iterable[str]") -> "list[str]":

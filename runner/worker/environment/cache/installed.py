@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import contextlib
 import csv
+import functools
 import hashlib
 import os
 from array import array
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from runner.worker.environment.cache import rest
 from runner.worker.environment.locks.pylock import Locked, built_from, normalised
 from runner.worker.facts import Package
-from runner.worker.hashing import digest_of_directory
+from runner.worker.hashing import digest_of_directory, stat_key
 from runner.worker.many_hashes import sha256_of_files
 from runner.worker.values import dataclass
 
@@ -199,12 +200,20 @@ def _tags(info: Path) -> Iterator[str]:
             yield line[4:].strip()
 
 
-def _rows(info: Path) -> list[Row]:
+def _rows(info: Path) -> "Sequence[Row]":
     try:
-        with open(info / "RECORD", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            return [Row(*(*fields, "", "")[:3]) for fields in csv.reader(stream) if len(fields) > 1]
+        record = info / "RECORD"
+        return _read(record, stat_key(record.stat()))
     except OSError:
-        return [Row(f"{info.name}/RECORD is missing", "", "")]
+        return (Row(f"{info.name}/RECORD is missing", "", ""),)
+
+
+@functools.lru_cache(maxsize=500)
+def _read(record: Path, state: "tuple[int, ...]") -> "tuple[Row, ...]":
+    """Return the lines of a RECORD; it is read once for as long as its file is in a state."""
+    del state
+    with open(record, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        return tuple(Row(*(*fields, "", "")[:3]) for fields in csv.reader(stream) if len(fields) > 1)
 
 
 def _is_content(path: str) -> bool:

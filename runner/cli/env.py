@@ -153,7 +153,7 @@ def prune(session: Session, older_than: str | None, keep_size: str | None, dry_r
     for one in done.removed:
         session.say(f"{one.key[:_SHORT]}  {amount(one.size):>10}  {printable(one.fault or f'used {_used(one)}')}")
     if done.provisions:
-        session.say(f"{'archives':{_SHORT}}  {amount(stock):>10}  {len(done.provisions)} files and the like")
+        session.say(f"{'archives':{_SHORT}}  {amount(stock):>10}  {_counted(len(done.provisions))}")
     verb = "would free" if dry_run else "freed"
     session.say(f"{verb} {amount(freed)}; {amount(done.left)} left, {len(done.kept)} environments among it")
     if keep is not None and done.left > keep:
@@ -162,6 +162,10 @@ def prune(session: Session, older_than: str | None, keep_size: str | None, dry_r
         session.say("what is broken was used in the last hour, and stays until that is over")
     elif age is keep is None and not freed:
         session.say("all can be used; `--older-than` and `--keep-size` say what may go all the same")
+
+
+def _counted(number: int) -> str:
+    return f"{number} file{'s' * (number != 1)} and the like"
 
 
 def _is_building(one: Shelved) -> bool:

@@ -248,6 +248,22 @@ def test_a_build_killed_at_any_step_is_not_taken_for_an_environment(
     until_only(key, environment)
 
 
+def test_what_outlived_a_killed_build_leaves_nothing_beside_the_next(host: Host) -> None:
+    first = host.prepare("blue")
+    key = Path(first.prefix).parent
+    (key / "environment.json").unlink()  # as its build was killed before it came there
+
+    class Said(list[str]):
+        def append(self, line: str) -> None:
+            if "installing" in line:  # swept by now: what writes on makes its directory again
+                Path(first.prefix, "lib").mkdir(parents=True)
+
+    host.said = Said()
+    again = host.prepare("blue")
+    assert not again.reused
+    assert [path for path in key.iterdir() if path.is_dir()] == [Path(again.prefix)]
+
+
 def until_only(key: Path, environment: InstalledEnvironment) -> None:
     """Wait until a key holds one environment: uv may outlive its killed worker, and write for a moment longer."""
     deadline = time.monotonic() + 20

@@ -57,7 +57,9 @@ def take(root: Path, order: Order, say: Callable[[str], None]) -> InstalledEnvir
             say(f"note: the environment is built again: {reason}")
         slot.forget()
         sweep(slot)
-        return _build(slot, order, reason or order.why())
+        environment = _build(slot, order, reason or order.why())
+        sweep(slot, keep=os.path.basename(environment.prefix))  # uv may have outlived its worker, and written on
+        return environment
 
 
 @contextlib.contextmanager

@@ -49,6 +49,7 @@ INSTALL = "`python3 -m pip install --user uv`, or see uv's installation page"
 OLDEST = (0, 8)  # of uv: the first whose `pylock.toml` is what is written and read here; pyproject.toml says the same
 _PATIENCE = 60.0  # seconds a program may take to say its version: it may lie on a slow disk
 _LONGEST = 700  # characters of a reason: a solver can go on for pages
+_HEAD = 400  # of them from its beginning: the cause of all is said last
 AS_OF = "MLRUN_AS_OF"  # of a run's variables: the day packages have to be older than, where the index tells their age
 CLONES = "clone" if sys.platform == "darwin" else "copy"  # never hard links: an edit would reach uv's own cache
 
@@ -104,7 +105,7 @@ class Uv:
         words = (
             re.sub(r"[\s\N{MULTIPLICATION SIGN}\u2500-\u25ff]+", " ", after or text).replace(" cause: ", ": ").strip()
         )
-        short = words if len(words) <= _LONGEST else words[:_LONGEST] + " ..."
+        short = words if len(words) <= _LONGEST else f"{words[:_HEAD]} ... {words[_HEAD - _LONGEST :]}"
         return short.rstrip(".") or f"uv ended with code {done.code}"
 
     def _environ(self, downloads: bool) -> dict[str, str]:

@@ -103,6 +103,16 @@ def test_the_reason_is_one_line(said: str, reason: str) -> None:
     assert uv.reason(Finished(("uv",), 2, b"", said.encode())) == reason
 
 
+def test_a_long_reason_is_cut_where_its_cause_is_not() -> None:
+    cause = "  cause: No space left on device (os error 28)\n"
+    said = f"error: Failed to install\n  cause: Failed to copy `{'/a' * 500}`\n{cause}"
+    reason = Uv("uv", {}, print).reason(Finished(("uv",), 2, b"", said.encode()))
+    assert reason.startswith("Failed to install: Failed to copy `/a/a")
+    assert reason.endswith("/a`: No space left on device (os error 28)")
+    assert " ... " in reason
+    assert len(reason) < 720
+
+
 def test_redacted() -> None:
     assert redacted("from https://u:p@h/x and git+ssh://git@h/y") == "from https://h/x and git+ssh://h/y"
 

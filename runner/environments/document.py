@@ -44,7 +44,8 @@ class Document:
         if node is None or node.tag == _NULL:
             return None
         if node.id != "scalar":
-            raise self.wrong(key, f"a text is expected, not a {_KINDS[node.id]}")
+            hint = f"write one value: `{key}: VALUE`"
+            raise self.wrong(key, f"a text is expected, not a {_KINDS[node.id]}", hint=hint)
         return _text(node)
 
     def texts(self, key: str) -> tuple[Text, ...]:
@@ -72,7 +73,12 @@ class Document:
             elif item.id == "mapping" and item.value:
                 yield _document(self.file, item)
             else:
-                raise self.wrong(key, "an item is empty or a list of its own", line=item.start_mark.line + 1)
+                raise self.wrong(
+                    key,
+                    "an item is empty or a list of its own",
+                    line=item.start_mark.line + 1,
+                    hint="write one requirement on each line, or remove the line",
+                )
 
     def mapping(self, key: str) -> dict[str, Text]:
         """Return a mapping of names to scalars, empty where it is not there."""
@@ -122,7 +128,7 @@ def _expect_shallow(events: Iterable[Any], file: str) -> None:
         depth -= name.endswith("EndEvent")
         if depth > _DEEPEST:
             message = f"{file}, line {event.start_mark.line + 1}: nested too deeply to be an environment file"
-            raise ProjectError(message)
+            raise ProjectError(message, hint="look at the brackets and the indentation there")
 
 
 def read_text(path: Path, file: str) -> str:
@@ -130,7 +136,7 @@ def read_text(path: Path, file: str) -> str:
     try:
         if path.stat().st_size > _LARGEST:
             message = f"{file} has more than {_LARGEST >> 20} MiB: that is no environment file"
-            raise ProjectError(message)
+            raise ProjectError(message, hint="name the right one in the MLproject, or remove it")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         message = f"{file} is no text in UTF-8"
@@ -147,7 +153,7 @@ def _document(file: str, node: Any) -> Document:
         line = key.start_mark.line + 1
         if key.id != "scalar":
             message = f"{file}, line {line}: a key has to be a text, not a {key.id}"
-            raise ProjectError(message)
+            raise ProjectError(message, hint="write `key: value`")
         if key.value in nodes:
             message = f"{file}, line {line}: {key.value} is there twice, first on line {lines[key.value]}"
             raise ProjectError(message, hint="YAML keeps only the last one: remove one of them")

@@ -96,6 +96,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
         planned(tmp_path)
     assert message in caught.value.message
     assert "\n" not in caught.value.message
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00python", b"python: '3.9'\x00\n", b"a" * (2 << 20)])

@@ -108,7 +108,7 @@ def prune(
     environments do.
     """
     found, stock = shelved(cache, sizes=True), provisions(cache)
-    needed = {each for path in (Path(os.path.normpath(one)) for one in read) for each in (path, *path.parents)}
+    needed = {each for one in read for path in _names_of(one) for each in (path, *path.parents)}
     condemned = [one for one in _condemned((*found, *stock), unused_for, keep) if _may_go(one, needed)]
     gone = {id(one) for one in condemned if dry_run or _remove(cache, one)}
     if not dry_run:
@@ -142,7 +142,12 @@ def _may_go(one: "Union[Shelved, Provision]", needed: "set[Path]") -> bool:
         return not one.held
     if time.time() - one.used < _GRACE:
         return False
-    return isinstance(one, Shelved) or not (one.path in needed or one.held)
+    return isinstance(one, Shelved) or not (needed.intersection(_names_of(one.path)) or one.held)
+
+
+def _names_of(path: "str | Path") -> "set[Path]":
+    """Return a path as it is written, and without links: a cache may be reached by several names."""
+    return {Path(os.path.normpath(path)), Path(os.path.realpath(path))}
 
 
 def _remove(cache: Path, one: "Union[Shelved, Provision]") -> bool:

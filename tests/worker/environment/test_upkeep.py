@@ -171,6 +171,20 @@ def test_what_environments_are_made_from_goes_as_they_do(tmp_path: Path) -> None
     assert kept.exists()
 
 
+def test_what_is_read_by_another_name_of_the_cache_stays(tmp_path: Path) -> None:
+    cache, other = tmp_path / "cache", tmp_path / "other"
+    data = cache / "downloads" / ("a" * 16) / "data.csv"
+    data.parent.mkdir(parents=True)
+    data.touch()
+    other.symlink_to(cache)
+    for path in (data, data.parent):
+        os.utime(path, (0, 0))
+    for one, read in ((cache, other), (other, cache)):
+        named = str(read / data.relative_to(cache))
+        assert prune(one, unused_for=0, read=[named]).provisions == ()
+    assert len(prune(other, unused_for=0).provisions) == 1
+
+
 def test_what_was_fetched_just_now_stays(tmp_path: Path) -> None:
     archive = tmp_path / "downloads/conda/archives/aa/a-1.conda"
     archive.parent.mkdir(parents=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.backends import hosts
-from runner.backends.host import HERE, Host, is_address
+from runner.backends.host import HERE, Host, is_address, with_port
 from runner.errors import FormatError, UsageError
 from runner.worker.values import dataclass
 
@@ -54,8 +54,8 @@ def read_config(text: str, name: str) -> dict[str, Any]:
 def named(text: str) -> Host:
     """Return the host that a word means: one of the user's, or user@machine as it is; UsageError for any other."""
     if is_address(text) and text not in hosts.read():
-        user, _, machine = text.rpartition("@")
-        return Host(name=_name_of(machine), address=f"{user}@{machine}")
+        address, port = with_port(text) or (text, None)
+        return Host(name=_name_of(address.rpartition("@")[2]), address=address, port=port)
     return hosts.find(text)
 
 
@@ -98,4 +98,4 @@ def _fields_of(host: Host) -> dict[str, Any]:
 
 def _name_of(machine: str) -> str:
     kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in machine).strip("-._")
-    return kept or "host"
+    return f"ipv6-{kept}" if ":" in machine and "//" not in machine else kept or "host"

@@ -12,6 +12,8 @@ LAUNCHERS = ("direct", "slurm")
 ENGINES = ("docker", "podman", "apptainer")
 HERE = "local"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]+(?:%\w+)?\]")
+_WITH_PORT = re.compile(r"((?:[^@/]*@)?(?:[^@/:]+|\[[^\]]+\])):(\d+)")
 _PORTS = 65536
 
 
@@ -48,6 +50,13 @@ class Host:
         return self.address == HERE
 
     @property
+    def destination(self) -> str:
+        """The address as `ssh` takes it: without the brackets that an IPv6 address has elsewhere."""
+        user, at, machine = self.address.rpartition("@")
+        bare = machine[1:-1] if _BRACKETS.fullmatch(machine) else machine
+        return f"{user}{at}{bare}"
+
+    @property
     def launcher_options(self) -> dict[str, str]:
         """What the launcher is told: the options that are set."""
         every = {key: getattr(self, key) for key in ("partition", "account", "qos", "constraint")}
@@ -70,11 +79,19 @@ def is_address(text: str) -> bool:
     return "@" in text
 
 
+def with_port(address: str) -> tuple[str, int] | None:
+    """Return an address and the port behind it, as in user@machine:2222; None where there is none."""
+    found = _WITH_PORT.fullmatch(address)
+    return None if found is None else (found[1], int(found[2]))
+
+
 def _wrong_address(host: Host) -> tuple[str, str] | None:
     address = host.address
     machine = address.rpartition("@")[2]
     if address.startswith("-") or machine.startswith("-") or not machine or re.search(r"[\s\x00-\x1f]", address):
         return f"{address!r} is no address of a machine", "write user@machine, or a name of your ~/.ssh/config"
+    if with_port(address) is not None:
+        return f"{address!r} has a port in it", "it stands apart: `port` in hosts.toml, `--port` of `mlrun host add`"
     if host.port is not None and not 0 < host.port < _PORTS:
         return f"{host.port} is no port", "ports are numbers from 1 to 65535; leave it out for ssh's own choice"
     for key in ("home", "cache"):

@@ -106,6 +106,8 @@ def test_what_is_wrong_in_the_file_is_named(text, word):
         {"address": "ada@-oProxyCommand=evil"},
         {"address": "a b"},
         {"address": "ada@"},
+        {"address": "ada@box:2222"},
+        {"address": "[::1]:2222"},
         {"address": "x", "port": 0},
         {"address": "x", "home": "relative"},
         {"address": "x", "launcher": "pbs"},
@@ -155,7 +157,10 @@ def test_a_configuration_describes_a_host():
     assert host_of({}, "ssh") is None
     assert host_of({"host": "lab", "port": 7}, "ssh") == dataclasses.replace(LAB, port=7)
     assert host_of({"address": "ada@box.example.org"}, "ssh") == Host("box.example.org", "ada@box.example.org")
-    assert named("ada@[::1]").address == "ada@[::1]"
+    assert named("ada@[::1]").destination == named("ada@::1").destination == "ada@::1"
+    assert named("ada@[fe80::1%eth0]:2222") == Host("ipv6-fe80--1-eth0", "ada@[fe80::1%eth0]", port=2222)
+    assert named("ada@box:2222") == Host("box", "ada@box", port=2222)
+    assert named("ssh://ada@box:2222").destination == "ssh://ada@box:2222"
     for config in ({"host": 3}, {"host": "nowhere"}, {"adress": "x"}, {"port": "x"}):
         with pytest.raises(UsageError):
             host_of(config, "ssh")

@@ -35,6 +35,11 @@ def test_a_machine_that_takes_nobody_is_no_machine_that_is_away(code, said, word
     assert might_answer(said) is asks
 
 
+def test_hints_name_the_way_to_the_machine():
+    away = refusal(Host("lab", "ada@[::1]", port=2222), 255, "Host key verification failed.", "")
+    assert away.hint == "connect once by hand: `ssh -p 2222 ada@::1`"
+
+
 @pytest.mark.parametrize(
     "said",
     ["ssh: connect to host lab port 22: Connection timed out\n", "", f"{SHELL}Connection closed by 10.0.0.1 port 22\n"],

@@ -68,7 +68,7 @@ class Client:
             return
         path = ["-o", f"ControlPath={self._socket}"] if shared else []
         with contextlib.suppress(OSError, TimedOut):
-            call([*self._command, *path, *self._port, "-O", "stop", "--", self.host.address], timeout=_PATIENCE)
+            call([*self._command, *path, *self._port, "-O", "stop", "--", self.host.destination], timeout=_PATIENCE)
         if shared:
             with contextlib.suppress(OSError):
                 assert self._socket is not None
@@ -78,7 +78,7 @@ class Client:
         self, command: str, complaints: IO[bytes], environ: dict[str, str] | None, *, asks: bool
     ) -> subprocess.Popen[bytes]:
         try:
-            argv = [*self._command, *self._options(asks=asks), "--", self.host.address, command]
+            argv = [*self._command, *self._options(asks=asks), "--", self.host.destination, command]
             return converse(argv, complaints, env=environ, new_session=not asks)
         except OSError as error:
             message = f"{self._command[0]} cannot be started: {error.strerror}"
@@ -114,7 +114,7 @@ class Client:
     @cached_property
     def _configured(self) -> dict[str, str]:
         """What ssh's configuration says of the host; nothing where it does not answer."""
-        argv = [*self._command, "-G", *self._port, "--", self.host.address]
+        argv = [*self._command, "-G", *self._port, "--", self.host.destination]
         try:
             said = call(argv, timeout=_PATIENCE).text
         except TimedOut:

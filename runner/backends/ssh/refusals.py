@@ -25,7 +25,7 @@ class Unreachable(BackendError):  # noqa: N818 - a state of the world, not a mis
 
     def __init__(self, host: Host, reason: str) -> None:
         """Say which machine, and why."""
-        super().__init__(f"{host.name} cannot be reached: {reason}", hint=f"see whether `ssh {host.address}` works")
+        super().__init__(f"{host.name} cannot be reached: {reason}", hint=f"see whether `{_ssh(host)}` works")
 
 
 def cut(host: Host, said: str) -> Unreachable:
@@ -43,7 +43,7 @@ def might_answer(said: str) -> bool:
 def talkative(host: Host) -> BackendError:
     """Return the error for a login shell that prints more than anybody would read."""
     message = f"{host.name} prints more than 1 MB as one logs in, and mlrun is not heard"
-    return BackendError(message, hint=f"see what `ssh {host.address} true` prints: it should print nothing")
+    return BackendError(message, hint=f"see what `{_ssh(host)} true` prints: it should print nothing")
 
 
 def refusal(host: Host, code: int, said: str, printed: str) -> BackendError:
@@ -62,7 +62,7 @@ def refusal(host: Host, code: int, said: str, printed: str) -> BackendError:
     if code == _SSH_FAILED or code < 0:
         return Unreachable(host, _reason(last) or f"ssh ended with code {code}")
     message = f"{host.name} could not begin: {last or printed or f'exit code {code}'}"
-    return BackendError(message, hint=f"see what `ssh {host.address} sh -c true` says")
+    return BackendError(message, hint=f"see what `{_ssh(host)} sh -c true` says")
 
 
 def _kept_out(host: Host, said: str) -> BackendError | None:
@@ -76,12 +76,16 @@ def _kept_out(host: Host, said: str) -> BackendError | None:
         )
     if _UNKNOWN_KEY in said:
         message = f"the host key of {host.name} is not known, and nobody is here to confirm it"
-        return BackendError(message, hint=f"connect once by hand: `ssh {host.address}`")
+        return BackendError(message, hint=f"connect once by hand: `{_ssh(host)}`")
     denied = _DENIED.search(said)
     if denied is None:
         return None
     message = f"{host.name} lets nobody in: {denied.group().strip()}"
-    return BackendError(message, hint=f"see that `ssh {host.address}` works without mlrun")
+    return BackendError(message, hint=f"see that `{_ssh(host)}` works without mlrun")
+
+
+def _ssh(host: Host) -> str:
+    return f"ssh -p {host.port} {host.destination}" if host.port else f"ssh {host.destination}"
 
 
 def _last(said: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.worker.hashing import sha256_of
 from tests.end_to_end.conftest import Mlrun, Project, until
 from tests.machines import Machine
 
@@ -291,9 +292,22 @@ def test_the_workers_files_may_go_while_a_run_goes_on_and_are_brought_again(
         assert mlrun("run", project.path, "--env-manager", "local", "--on", "lab").code == 7
 
 
-def clean(machine: Machine, is_old) -> None:
-    """Remove files of the workers there, as those do who clean scratch disks by the age of files."""
-    for path in (machine.home / ".cache" / "mlrun" / "workers").rglob("*"):
+@pytest.mark.parametrize("count", [3, 600])
+def test_source_that_was_cleaned_away_there_is_sent_again(mlrun: Mlrun, project: Project, machine, count: int):
+    for number in range(count):
+        project.write(f"source/{number}.txt", f"{number} of {count}\n")
+    project.write("MLproject", "entry_points:\n  main: {command: 'cat source/*.txt | wc -l'}\n")
+    objects = ".local/share/mlrun/objects/sha256"
+    for name in ("1.txt", "2.txt"):
+        assert mlrun("run", project.path, "--env-manager", "local", "--on", "lab").ok().out == f"{count}\n"
+        sha256 = sha256_of((project.path / "source" / name).read_bytes())
+        clean(machine, lambda path, sha256=sha256: path.name == sha256[2:], objects)
+    assert mlrun("run", project.path, "--env-manager", "local", "--on", "lab").ok().out == f"{count}\n"
+
+
+def clean(machine: Machine, is_old, place: str = ".cache/mlrun/workers") -> None:
+    """Remove files there, as those do who clean scratch disks by the age of files."""
+    for path in (machine.home / place).rglob("*"):
         if path.is_file() and is_old(path):
             path.unlink()
 

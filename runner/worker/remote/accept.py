@@ -16,6 +16,7 @@ from runner.worker.codec import decode
 from runner.worker.facts import Claim, Placement, Request, SourceFacts
 from runner.worker.files import Json, canonical, write_once
 from runner.worker.hashing import StatCache
+from runner.worker.manifest import decode_manifest
 from runner.worker.objects import clone_or_copy
 from runner.worker.processes import myself
 from runner.worker.remote.inbox import Inbox, Place
@@ -105,18 +106,25 @@ def read(body: bytes) -> Submission:
 
 
 def lacking(asked: Submission, site: Site) -> Lack:
-    """Return what is not here. A manifest that is here promises the files it names."""
+    """Return what is not here."""
     things = [*asked.objects, *(Thing(file.sha256, file.size) for parcel in asked.inputs for file in parcel.files)]
     things += [Thing(wheel.sha256, wheel.size) for wheel in asked.wheels]
     blobs = [thing.sha256 for thing in things if not site.objects.has(thing.sha256, thing.size)]
     kit = choose(asked.tools, site)
     blobs += [tool.sha256 for tool in kit.awaited]
     entries = False
-    if asked.manifest is not None and not site.objects.has(asked.manifest.sha256, asked.manifest.size):
-        entries = asked.entries is None
+    if asked.manifest is not None:
+        there = site.objects.has(asked.manifest.sha256, asked.manifest.size)
+        entries = asked.entries is None and not (there and _has_all(asked.manifest, site))
         blobs += [thing.sha256 for thing in asked.entries or () if not site.objects.has(thing.sha256, thing.size)]
-        blobs += [] if entries else [asked.manifest.sha256]  # last: it promises the others
+        blobs += [] if entries or there else [asked.manifest.sha256]
     return Lack(tuple(dict.fromkeys(blobs)), entries, kit.unmet)
+
+
+def _has_all(manifest: Thing, site: Site) -> bool:
+    """Whether all is here that a snapshot names: who cleans a disk by the age of files may have taken some."""
+    entries = decode_manifest(site.objects.read(manifest.sha256))
+    return all(site.objects.has(sha256) for sha256 in {entry.sha256 for entry in entries})
 
 
 def inbox(asked: Submission, lack: Lack, site: Site) -> Inbox:

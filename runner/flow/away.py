@@ -9,11 +9,12 @@ from contextlib import suppress
 from runner.backends import registry
 from runner.backends.backend import Backend, Sink, Ticket
 from runner.backends.warm import dismiss
-from runner.errors import FormatError, MlrunError
+from runner.errors import FormatError, IntegrityError, MlrunError
 from runner.worker.clock import now, seconds, stamp
 from runner.worker.codec import decode, encode
 from runner.worker.files import pretty, read_json
 from runner.worker.files import replace as rewrite
+from runner.worker.objects import Objects
 from runner.worker.results import Outcome
 from runner.worker.rundir import RunDirectory
 from runner.worker.state import UNREACHABLE, State
@@ -155,7 +156,7 @@ def peek(run: RunDirectory, sink: Sink) -> bool:
 def fetch(run: RunDirectory) -> int:
     """Bring all results of an ended run here, also those that were to stay; return the bytes that came.
 
-    MlrunError where the run is on this machine, or has not ended.
+    MlrunError where the run is on this machine, or has not ended; IntegrityError where its machine lacks some of them.
     """
     ticket = ticket_of(run)
     backend = None if ticket is None else reach(ticket, run)
@@ -165,7 +166,23 @@ def fetch(run: RunDirectory) -> int:
         message = f"the run {run.id} {where}: all it has is here"
         raise MlrunError(message, hint=f"`mlrun artifacts {run.id}` lists its outputs")
     size: int = bring(ticket, run)
+    gone = _gone(run)
+    if gone:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        message = f"the machine that carried the run {run.id} out does not have its output {gone[0]!r}{more} any more"
+        raise IntegrityError(message, hint=f"it was removed there; `mlrun rerun {run.id}` makes it again")
     return size
+
+
+def _gone(run: RunDirectory) -> tuple[str, ...]:
+    """Return the outputs that were kept, and are not here although all was brought that was to be had."""
+    outputs, objects = run.read_files(run.outputs), Objects(run.path.parents[1] / "objects")
+    return tuple(
+        fact.path
+        for fact in (() if outputs is None else outputs.files)
+        if fact.stored and fact.sha256 is not None
+        if not (objects.has(fact.sha256) or (run.path / fact.path).is_file())
+    )
 
 
 def discard(run: RunDirectory) -> str:

@@ -305,6 +305,18 @@ def test_source_that_was_cleaned_away_there_is_sent_again(mlrun: Mlrun, project:
     assert mlrun("run", project.path, "--env-manager", "local", "--on", "lab").ok().out == f"{count}\n"
 
 
+def test_outputs_that_were_cleaned_away_there_are_not_said_to_be_brought(mlrun: Mlrun, project: Project, machine):
+    project.write("MLproject", "outputs: [a, b]\nentry_points:\n  main: {command: 'date +%N > a; date +%N-%s > b'}\n")
+    mlrun("run", project.path, "--env-manager", "local", "--on", "lab", "--no-fetch").ok()
+    digests = {item["path"]: item["digest"]["sha256"] for item in mlrun.show()["outputs"]}
+    clean(machine, lambda path: path.name == digests["a"][2:], ".local/share/mlrun/objects/sha256")
+    said = mlrun("fetch", "latest")
+    assert said.code == 125
+    assert "does not have its output 'a' any more" in said.err
+    assert "mlrun rerun" in said.err
+    mlrun("artifacts", "latest", "b", "-o", project.path / "brought").ok()
+
+
 def clean(machine: Machine, is_old, place: str = ".cache/mlrun/workers") -> None:
     """Remove files there, as those do who clean scratch disks by the age of files."""
     for path in (machine.home / place).rglob("*"):
@@ -344,12 +356,12 @@ def test_a_machine_that_is_away_takes_no_run(mlrun: Mlrun, heavy: Project, machi
 def test_a_login_refused_after_a_cut_says_nothing_of_the_run(mlrun: Mlrun, heavy: Project, machine, shut: Path, home):
     shells = [*machine.enter, "sh", "-c"]
     process, talk = begin(mlrun, heavy, "long", "stuck")
-    until(lambda: list((home / "store" / "runs").glob("*/ticket.json")))
+    until(lambda: list((home / "store" / "runs").glob("*/ticket.json")), 60)
     time.sleep(1)  # the machine has been told of the run, and is at its `setup`
     subprocess.run([*shells, "mv /mnt/authorized /mnt/barred"], check=True, timeout=60)
     try:
         machine.disconnect()
-        until(lambda: spoken(talk, "lets nobody in"))
+        until(lambda: spoken(talk, "lets nobody in"), 60)
     finally:
         subprocess.run([*shells, "mv /mnt/barred /mnt/authorized"], check=True, timeout=60)
     assert "it is tried again" in talk.read_text()
@@ -360,14 +372,14 @@ def test_a_login_refused_after_a_cut_says_nothing_of_the_run(mlrun: Mlrun, heavy
 
 def test_a_machine_that_takes_its_time_does_not_hold_up_a_list(mlrun: Mlrun, heavy: Project, shut: Path, home: Path):
     process, _ = begin(mlrun, heavy, "long", "stuck")
-    until(lambda: list((home / "store" / "runs").glob("*/ticket.json")))
+    until(lambda: list((home / "store" / "runs").glob("*/ticket.json")), 60)
     kill(process)
     began = time.monotonic()
     [run] = mlrun("list", "--json").ok().json["runs"]
     assert time.monotonic() - began < 15
     assert run["status"] == "unreachable"
     shut.unlink()
-    until(lambda: listed(mlrun) == "lost")
+    until(lambda: listed(mlrun) == "lost", 60)
 
 
 def test_a_name_that_leads_elsewhere_now_loses_no_run(mlrun: Mlrun, heavy: Project, machine, home: Path):

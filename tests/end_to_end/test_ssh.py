@@ -1,5 +1,6 @@
 """Runs on the lab machine, over the real ssh, driven by the real command."""
 
+import json
 import os
 import signal
 import subprocess
@@ -100,6 +101,8 @@ def test_a_run_is_cancelled(mlrun: Mlrun, project: Project):
     mlrun("cancel", identity).ok()
     record = mlrun.show(identity)
     assert (record["run"]["status"], record["result"]["signal"]) == ("killed", 15)
+    asked = json.loads((mlrun.directory(identity) / "cancel.json").read_text())
+    assert asked["by"].endswith(f" on {os.uname().nodename}")
 
 
 @pytest.mark.parametrize(

@@ -168,12 +168,12 @@ class SshBackend:
         come before the note was there.
         """
         run = self._local.get(ticket.run)
-        note = Cancellation(now(), f"pid {os.getpid()}", signal)
+        note = Cancellation(now(), f"pid {os.getpid()} on {os.uname().nodename}", signal)
         try:
             with Connection(tickets.host_of(ticket), cache()) as connection:
                 for _ in range(2):
                     with suppress(RunNotFoundError):
-                        connection.ask("cancel", run=ticket.run, signal=signal)
+                        connection.ask("cancel", run=ticket.run, signal=signal, by=note.by)
                         return
                     if run is not None:
                         run.write(note)

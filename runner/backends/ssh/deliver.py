@@ -85,7 +85,7 @@ class Delivery:
         """End a run that has begun, where somebody asked for that as long as the machine did not know of it."""
         asked = self._asked()
         if asked is not None:
-            connection.ask("cancel", run=self._cargo.submission.request.id, signal=asked.signal)
+            connection.ask("cancel", run=self._cargo.submission.request.id, signal=asked.signal, by=asked.by)
 
     def _send(self, connection: Connection, wanted: list[list[object]]) -> None:
         blobs = [self._cargo.blob(str(sha256), int(str(offset))) for sha256, offset in wanted]

@@ -167,7 +167,7 @@ class _Desk:
         run = self._site.run(frame.head["run"])
         if not run.path.is_dir():
             raise unknown(run)
-        state = cancel(run, frame.head["signal"], frame.head.get("by", ""))
+        state = cancel(run, frame.head["signal"], frame.head["by"])
         self._channel.send("cancelled", state=state.name)
 
     def _results(self, frame: Frame) -> None:

@@ -18,6 +18,7 @@ _GAIN = 0.85  # of its size: what a sample must shrink to
 _RAW = 64  # large frames that go as they are after one that took longer to pack than to send
 _LARGE = 1 << 17
 LONGEST = 1 << 26  # bytes of one frame: more is no frame of ours
+LARGEST = 1 << 28  # bytes of one when it is unpacked: nobody fills our memory from afar
 
 
 class Cut(Exception):  # noqa: N818 - no error of anybody's
@@ -99,7 +100,7 @@ class Channel:
         body = self._incoming.read(size) if size else b""
         if len(body) < size:
             raise Cut
-        return Frame(kind, head, zlib.decompress(body) if packed else body)
+        return Frame(kind, head, _unpack(body) if packed else body)
 
     def put_back(self, frames: "list[Frame]") -> None:
         """Have frames received next that were taken already."""
@@ -125,3 +126,16 @@ class Channel:
                 view = view[self._outgoing.write(view) or 0 :]
         except (BrokenPipeError, ConnectionError, ValueError):
             raise Cut from None
+
+
+def _unpack(body: bytes) -> bytes:
+    unpacking = zlib.decompressobj()
+    try:
+        data = unpacking.decompress(body, LARGEST)
+    except zlib.error as error:
+        message = f"what comes from the other end is damaged: {error}"
+        raise MlrunError(message, hint="something else writes to that stream") from None
+    if not unpacking.eof:
+        message = "what comes from the other end is no message of mlrun: it is too large, or not whole"
+        raise MlrunError(message, hint="see who has access to the other machine")
+    return data

@@ -1,10 +1,11 @@
 import io
 import os
+import zlib
 
 import pytest
 
 from runner.errors import MlrunError
-from runner.worker.remote.frames import LONGEST, Channel, Cut
+from runner.worker.remote.frames import LARGEST, LONGEST, Channel, Cut
 
 
 def sent(*frames):
@@ -51,6 +52,21 @@ def test_a_cut_in_the_middle_is_a_cut(keep):
 def test_what_is_no_frame_is_said(line):
     with pytest.raises(MlrunError, match="no message of mlrun"):
         Channel(io.BytesIO(line), io.BytesIO()).receive()
+
+
+def packed(pieces):
+    packing = zlib.compressobj(1)
+    body = b"".join([*(packing.compress(piece) for piece in pieces), packing.flush()])
+    return b'{"kind": "x", "size": %d, "packed": true}\n' % len(body) + body
+
+
+def test_what_would_fill_the_memory_is_refused():
+    whole = packed([b"text"])
+    assert Channel(io.BytesIO(whole), io.BytesIO()).receive().body == b"text"
+    bomb = packed(bytes(1 << 20) for _ in range((LARGEST >> 20) + 1))
+    for data in (bomb, whole.replace(b"\x78\x01", b"\x00\x01")):
+        with pytest.raises(MlrunError, match="what comes from the other end"):
+            Channel(io.BytesIO(data), io.BytesIO()).receive()
 
 
 def test_nobody_listens():

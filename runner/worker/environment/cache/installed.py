@@ -106,8 +106,9 @@ def contents(prefix: Path, names: Optional[Collection[str]] = None) -> tuple[Con
     """Read every file of the distributions, or of those named, and return what is in them."""
     wanted = [one for one in distributions(prefix) if names is None or normalised(one.name) in names]
     listed = [[row for row in _rows(one.info) if _is_content(row.path)] for one in wanted]
-    paths = ((one.info.parent, row) for one, rows in zip(wanted, listed) for row in rows)
-    digests = iter(sha256_of_files([(f"{site}/{row.path}", row.bytes) for site, row in paths]))
+    sites = [os.fspath(one.info.parent) for one in wanted]
+    files = [(f"{site}/{row.path}", row.bytes) for site, rows in zip(sites, listed) for row in rows]
+    digests = iter(sha256_of_files(files))
     return tuple(
         Content(normalised(one.name), tuple(File(row.path, next(digests), row.sha256) for row in rows))
         for one, rows in zip(wanted, listed)

@@ -2,9 +2,10 @@
 
 Both resolve with hashes, make a virtual environment and install with `--link-mode copy` from the same warm download
 cache; what each keeps of an interpreter is there from the round before. uv goes its quickest way, a requirements file
-with hashes: by a pylock.toml of its own it downloads all again where a mirror lets nothing be kept. mlrun's side also
-seeds pip, reads every installed file, and keeps what the record needs; it starts as a process of its own, interpreter
-and imports included. The last line is a ready environment, taken again in this process.
+with hashes: by a pylock.toml of its own it downloads all again where a mirror lets nothing be kept. It makes the same
+environment, with the pip (and for an old Python the setuptools) that virtualenv seeds, and once without. mlrun's side
+also reads every installed file and keeps what the record needs; it starts as a process of its own, interpreter and
+imports included. The last line is a ready environment, taken again in this process.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from runner.worker.spec import RunSpec, Snapshot
 _PACKAGES = ("scikit-learn", "pandas")
 _GOAL = 1.3
 _WARM_ROUNDS = 20
+_WITHOUT_SETUPTOOLS = (3, 12)  # and later
 
 _PREPARE = """
 import sys
@@ -66,7 +68,13 @@ def main() -> None:
         given = {"uv": uv, "python": sys.executable, "project": str(project), "installer": {}, "spec": encode(spec)}
         (root / "given.json").write_bytes(canonical(given))
         (root / "prepare.py").write_text(_PREPARE)
-        times = in_turn([Case("uv alone", _alone(uv, root)), Case("mlrun", _ours(root))], rounds)
+        (root / "seeds.txt").write_text("pip\n" if sys.version_info >= _WITHOUT_SETUPTOOLS else "pip\nsetuptools\n")
+        cases = [
+            Case("uv alone", _alone(uv, root, "seeds.txt")),
+            Case("uv alone, without pip", _alone(uv, root)),
+            Case("mlrun", _ours(root)),
+        ]
+        times = in_turn(cases, rounds)
         print(report(times, "uv alone"))
         seconds, files = _warm(spec, uv, project, root)
         print(f"{'mlrun, environment ready':28}{seconds * 1000:10.1f}   ({files} files looked at)")
@@ -75,13 +83,13 @@ def main() -> None:
         sys.exit(ratio > _GOAL)
 
 
-def _alone(uv: str, root: Path) -> list[str]:
+def _alone(uv: str, root: Path, *more: str) -> list[str]:
     script = (
-        'd=$(mktemp -d -p "$1"); cd "$d" && "$0" pip compile -q --generate-hashes --python "$2" '
-        '-o locked.txt "$1/project/requirements.txt" >/dev/null && "$0" venv -q --python "$2" v '
+        'd=$(mktemp -d -p "$1"); cd "$d" && "$0" pip compile -q --generate-hashes --allow-unsafe --python "$2" '
+        '-o locked.txt "$1/project/requirements.txt" $3 >/dev/null && "$0" venv -q --python "$2" v '
         '&& "$0" pip sync -q --python v/bin/python --link-mode copy --require-hashes locked.txt'
     )
-    return ["sh", "-c", script, uv, str(root), sys.executable]
+    return ["sh", "-c", script, uv, str(root), sys.executable, *(str(root / name) for name in more)]
 
 
 def _ours(root: Path) -> list[str]:

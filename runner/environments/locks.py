@@ -7,13 +7,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from runner.environments import uv_lock
 from runner.worker.environment.interpreters.identity import Interpreters
 from runner.worker.environment.locks.project_lock import all_of, bound, expect_fresh
 from runner.worker.hashing import sha256_of
 from runner.worker.spec import EnvironmentSpec
 
-_PYLOCK = "pylock.toml"
+_FOREIGN = {"uv.lock": ("uv.lock", "pyproject.toml"), "pylock.toml": ("pylock.toml",)}  # and what each is compared with
 
 
 def refuse_unusable(project: Path, wanted: EnvironmentSpec, cache: Path, *, here: bool, upgrade: bool) -> None:
@@ -52,8 +51,7 @@ def inspect(project: Path, wanted: EnvironmentSpec) -> None:
 
 def _foreign(project: Path, wanted: EnvironmentSpec) -> tuple[bytes, ...]:
     """Return the lock of another tool that a project has, and what is beside it to compare it with."""
-    names = {uv_lock.NAME: (uv_lock.NAME, "pyproject.toml"), _PYLOCK: (_PYLOCK,)}.get(wanted.source, ())
-    return tuple((project / name).read_bytes() for name in names)
+    return tuple((project / name).read_bytes() for name in _FOREIGN.get(wanted.source, ()))
 
 
 def _look_over(name: str, texts: tuple[bytes, ...], cache: Path) -> None:
@@ -69,9 +67,10 @@ def _look_over(name: str, texts: tuple[bytes, ...], cache: Path) -> None:
 
 def _read(name: str, texts: tuple[bytes, ...]) -> None:
     """Read a lock; EnvironmentBuildError says what is wrong with it, and where."""
-    if name == uv_lock.NAME:
-        uv_lock.expect_usable(*texts)
-        return
+    from runner.environments import uv_lock  # a warm run reads none
     from runner.worker.environment.locks import pylock
 
-    pylock.read(texts[0], name)
+    if name == uv_lock.NAME:
+        uv_lock.expect_usable(*texts)
+    else:
+        pylock.read(texts[0], name)

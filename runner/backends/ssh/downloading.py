@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from runner.backends.ssh.seed import pip_wheel
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment.logins import redacted
+from runner.worker.environment.logins import named, redacted, variable
 from runner.worker.tools import Finished, call
 
 _PIP_VARIABLES = {  # of uv, as pip has them; by environment, because URLs can hold passwords
@@ -24,7 +24,6 @@ _PIP_VARIABLES = {  # of uv, as pip has them; by environment, because URLs can h
     "UV_KEYRING_PROVIDER": "PIP_KEYRING_PROVIDER",
     "MLRUN_NO_INDEX": "PIP_NO_INDEX",
 }
-_NAMED = re.compile(r"([\w.-]+)=(\w+:.*)")  # an index that has a name: its login stands in variables of that name
 _NOT_FETCHED = re.compile(
     r"^ *Could not fetch URL (\S+): (?:connection error: )?(?:\[Errno -?\d+\] )?"
     r"(.+?)(?: for url: \S+)?(?: - skipping)?$",
@@ -81,9 +80,6 @@ def _environ(installer: Mapping[str, str]) -> dict[str, str]:
 
 def _with_login(word: str, installer: Mapping[str, str]) -> str:
     """Return the URL of an index; where it has a name, with the login that uv takes from variables of that name."""
-    named = _NAMED.fullmatch(word)
-    if named is None:
-        return word
-    url, own = named[2], f"UV_INDEX_{re.sub(r'[^A-Z0-9]', '_', named[1].upper())}_"
-    user, password = (quote(installer.get(f"{own}{name}", ""), safe="") for name in ("USERNAME", "PASSWORD"))
-    return url if "@" in url or not (user or password) else url.replace("://", f"://{user}:{password}@", 1)
+    name, url = named(word)
+    user, password = (quote(installer.get(variable(name, part), ""), safe="") for part in ("USERNAME", "PASSWORD"))
+    return url if "@" in url or not (name and (user or password)) else url.replace("://", f"://{user}:{password}@", 1)

@@ -10,7 +10,7 @@ from runner.backends.ssh.connection import Connection
 from runner.environments.installer import configured
 from runner.store.home import cache
 from runner.worker.codec import decode, encode
-from runner.worker.environment.logins import redacted
+from runner.worker.environment.logins import named, redacted
 from runner.worker.remote.check import Item, Question, check
 from runner.worker.remote.kit import this_machine
 from runner.worker.remote.site import Site
@@ -40,7 +40,7 @@ def _question(host: Host) -> Question:
     return Question(
         launcher=host.launcher,
         container_engine=host.container_engine,
-        index="" if found.get("MLRUN_NO_INDEX") else redacted(index),
+        index="" if found.get("MLRUN_NO_INDEX") else redacted(named(index)[1]),
         ships_packages=host.ship_packages,
         machine=this_machine().kind,
         python=host.python,

@@ -7,12 +7,24 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@")
-_INDEX = re.compile(r"(?:([\w.-]+)=)?(\w+://)([^/\s@:]*):([^/\s@]*)@(.*)")
+_NAMED = re.compile(r"([\w.-]+)=(\w+:.*)")
+_WITH_LOGIN = re.compile(r"(\w+://)([^/\s@:]*):([^/\s@]*)@(.*)")
 
 
 def redacted(text: str) -> str:
     """Return a text without the user and password of the URLs in it."""
     return _USERINFO.sub(r"\1", text)
+
+
+def named(word: str) -> "tuple[str, str]":
+    """Return the name of an index, "" where it has none, and its address: uv takes both, as NAME=URL."""
+    match = _NAMED.fullmatch(word)
+    return (match[1], match[2]) if match else ("", word)
+
+
+def variable(name: str, part: str) -> str:
+    """Return the variable in which uv looks for a part of an index's login: USERNAME, PASSWORD."""
+    return f"UV_INDEX_{re.sub(r'[^A-Z0-9]', '_', name.upper())}_{part}"
 
 
 def apart(variables: Mapping[str, str]) -> dict[str, str]:
@@ -24,20 +36,21 @@ def apart(variables: Mapping[str, str]) -> dict[str, str]:
     result = dict(variables)
     for name in ("UV_INDEX", "UV_DEFAULT_INDEX"):
         words = result.get(name, "").split()
-        named = [_named(word, f"{name.lower()}-{number}", result) for number, word in enumerate(words)]
-        if named != words:
-            result[name] = " ".join(named)
+        bare = [_bare(word, f"{name.lower()}-{number}", result) for number, word in enumerate(words)]
+        if bare != words:
+            result[name] = " ".join(bare)
     return result
 
 
-def _named(word: str, unnamed: str, variables: "dict[str, str]") -> str:
+def _bare(word: str, unnamed: str, variables: "dict[str, str]") -> str:
     """Return an index without its login, which goes into the variables."""
-    match = _INDEX.fullmatch(word)
+    name, address = named(word)
+    match = _WITH_LOGIN.fullmatch(address)
     if match is None:
         return word
-    label, scheme, user, password, rest = match.groups()
-    label = label or unnamed
-    prefix = f"UV_INDEX_{re.sub(r'[^A-Za-z0-9]', '_', label).upper()}"
-    if f"{prefix}_USERNAME" not in variables and f"{prefix}_PASSWORD" not in variables:  # they win over the address
-        variables.update({f"{prefix}_USERNAME": unquote(user), f"{prefix}_PASSWORD": unquote(password)})
-    return f"{label}={scheme}{rest}"
+    scheme, user, password, rest = match.groups()
+    name = name or unnamed
+    login = {variable(name, "USERNAME"): unquote(user), variable(name, "PASSWORD"): unquote(password)}
+    if not login.keys() & variables.keys():  # they win over the address
+        variables.update(login)
+    return f"{name}={scheme}{rest}"

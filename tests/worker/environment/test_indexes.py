@@ -24,14 +24,15 @@ def index(host: Host) -> Iterator[Index]:
         yield index
 
 
-@pytest.mark.parametrize("way", ["default", "login", "extra", "named extra"])
+@pytest.mark.parametrize("way", ["default", "named default", "login", "extra", "named extra"])
 def test_an_archive_is_fetched_once(host: Host, index: Index, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_CACHE_DIR", str(host.root / "uv"))
     index.login = LOGIN if way == "login" else ""
     url = index.url.replace("://", f"://{LOGIN}@") if index.login else index.url
     with serving(host.root) as nothing:
         extra = {"UV_INDEX": f"lab={url}" if way == "named extra" else url, "UV_DEFAULT_INDEX": nothing.url}
-        host.installer = extra if "extra" in way else {"UV_DEFAULT_INDEX": url}
+        default = {"UV_DEFAULT_INDEX": f"lab={url}" if way == "named default" else url}
+        host.installer = extra if "extra" in way else default
         for _ in range(2):
             index.asked.clear()
             assert host.names(host.prepare("violet", manager=None)) == {"violet"}
@@ -69,6 +70,8 @@ def test_another_archive_of_the_same_name_in_the_cache_is_not_taken(
         ),
         ({"UV_INDEX": "https://ada:pw@torch/whl?a=b"}, "https://torch/whl/t.whl", "https://torch/whl?a=b"),
         ({"UV_EXTRA_INDEX_URL": "https://torch/whl"}, "https://other/t.whl", PYPI),
+        ({"UV_DEFAULT_INDEX": "lab=https://a/simple"}, "https://b/a.whl", "https://a/simple"),
+        ({"UV_DEFAULT_INDEX": "/srv/simple"}, "https://b/a.whl", None),
         ({"MLRUN_NO_INDEX": "1"}, "https://other/t.whl", None),
     ],
 )

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Optional
 from urllib.parse import urlsplit
 
-from runner.worker.environment.logins import redacted
+from runner.worker.environment.logins import named, redacted
 
 _PYPI = "https://pypi.org/simple"
 
@@ -25,16 +25,15 @@ def index_of(address: str, installer: Mapping[str, str]) -> Optional[str]:
     if installer.get("MLRUN_NO_INDEX"):
         return None
     *others, default = _indexes(installer)
-    return max((default, *others), key=lambda index: _alike(address, index))
+    index = max((default, *others), key=lambda index: _alike(address, index))
+    return index if index.startswith("http") else None  # a directory has no address that a lock could name
 
 
 def _indexes(installer: Mapping[str, str]) -> Iterator[str]:
-    """Yield the indexes without their logins, the default one last."""
-    for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
-        for word in installer.get(name, "").split():
-            label, named, address = word.partition("=")
-            yield redacted(address if named and "/" not in label else word)
-    yield redacted(installer.get("UV_DEFAULT_INDEX") or installer.get("UV_INDEX_URL") or _PYPI)
+    """Yield the indexes without their names and logins, the default one last."""
+    others = (word for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL") for word in installer.get(name, "").split())
+    for word in (*others, installer.get("UV_DEFAULT_INDEX") or installer.get("UV_INDEX_URL") or _PYPI):
+        yield redacted(named(word)[1])
 
 
 def _alike(address: str, index: str) -> int:

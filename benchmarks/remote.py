@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.timing import Case, in_turn, once, report
-from runner.worker.hashing import StatCache
+from runner.worker.stat_cache import StatCache
 from tests.machines import NAMES, Machine
 
 _MLPROJECT = """\

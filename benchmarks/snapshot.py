@@ -14,8 +14,8 @@ from pathlib import Path
 
 from runner.sources.fetch import fetch
 from runner.sources.snapshot import take
-from runner.worker.hashing import StatCache
 from runner.worker.objects import Objects
+from runner.worker.stat_cache import StatCache
 
 
 def main() -> None:

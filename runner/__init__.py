@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` takes longer to load than all that a process that only hashes needs
 if TYPE_CHECKING:
+    from typing import Any
+
     from runner.api import SubmittedRun, rerun, run, runs
     from runner.errors import MlrunError, RunFailedError
     from runner.logging import log_metric

@@ -27,9 +27,9 @@ from runner.worker.execution.declared import reach
 from runner.worker.execution.scan import bare, scan
 from runner.worker.facts import SourceFacts
 from runner.worker.globs import expand
-from runner.worker.hashing import StatCache
 from runner.worker.manifest import decode_manifest
 from runner.worker.spec import Input, RunSpec
+from runner.worker.stat_cache import StatCache
 from runner.worker.values import dataclass
 
 _NAMED = 5  # files that one line names

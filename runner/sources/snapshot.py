@@ -17,10 +17,11 @@ from runner.sources import walk, worktree
 from runner.sources.fetch import Source
 from runner.worker.facts import Gap, SourceFacts
 from runner.worker.globs import matches
-from runner.worker.hashing import StatCache, sha256_of
+from runner.worker.hashing import sha256_of
 from runner.worker.manifest import EXECUTABLE, FILE, SYMLINK, Entry, encode_manifest
 from runner.worker.objects import Objects
 from runner.worker.spec import Snapshot
+from runner.worker.stat_cache import StatCache
 
 SIZE_CAP = 100 * 1024 * 1024  # bytes of one file
 

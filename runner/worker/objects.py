@@ -14,10 +14,13 @@ import sys
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from runner.errors import IntegrityError, StoreError
-from runner.worker.hashing import AnyPath, open_regular, sha256_of_file
+from runner.worker.hashing import open_regular, sha256_of_file
+
+if TYPE_CHECKING:
+    from runner.worker.hashing import AnyPath
 
 _CHUNK = 1 << 20
 _ASIDE = "tmp"

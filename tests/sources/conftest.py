@@ -9,9 +9,9 @@ import pytest
 
 from runner.sources.fetch import fetch
 from runner.sources.snapshot import Captured, take
-from runner.worker.hashing import StatCache
 from runner.worker.manifest import Entry, decode_manifest, materialise
 from runner.worker.objects import Objects
+from runner.worker.stat_cache import StatCache
 
 
 @dataclass

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from runner.sources.snapshot import take
-from runner.worker.hashing import StatCache, sha256_of_file
+from runner.worker.hashing import sha256_of_file
 from runner.worker.objects import Objects
+from runner.worker.stat_cache import StatCache
 from tests.needs import need
 
 

@@ -20,13 +20,13 @@ from runner.worker.environment.site import Site
 from runner.worker.environment.uv import INSTALL
 from runner.worker.facts import Placement, Request, SourceFacts
 from runner.worker.globs import expand
-from runner.worker.hashing import StatCache
 from runner.worker.manifest import Entry, decode_manifest
 from runner.worker.remote.accept import Brought, Parcel, Submission, Thing, Wheel
 from runner.worker.remote.blobs import Blob
 from runner.worker.remote.kit import Tool, Unmet, this_machine
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import Input, RunSpec
+from runner.worker.stat_cache import StatCache
 
 if TYPE_CHECKING:
     from runner.backends.ssh.packages import Packages

@@ -13,7 +13,8 @@ from typing import Optional
 
 from runner.errors import EnvironmentBuildError, StoreError
 from runner.worker.files import replace as rewrite
-from runner.worker.hashing import sha256_of, stat_key
+from runner.worker.hashing import sha256_of
+from runner.worker.stat_cache import stat_key
 from runner.worker.tools import call
 from runner.worker.values import dataclass
 

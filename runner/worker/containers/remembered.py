@@ -17,7 +17,8 @@ from runner.worker.containers.engines import PODMAN, Engine, is_script
 from runner.worker.containers.image import Image
 from runner.worker.files import Json, canonical, read_json
 from runner.worker.files import replace as rewrite
-from runner.worker.hashing import is_settled, sha256_of, stat_key
+from runner.worker.hashing import sha256_of
+from runner.worker.stat_cache import is_settled, stat_key
 from runner.worker.values import dataclass
 
 _DECIDING = ("CONTAINERS_", "CONTAINER_", "PODMAN_", "STORAGE_", "REGISTRIES_", "XDG_", "HOME")  # variables

@@ -11,7 +11,8 @@ from runner.worker.containers.engines import Engine
 from runner.worker.containers.image import Image
 from runner.worker.containers.images import Say, gone, last_line
 from runner.worker.containers.lock import ImageLock
-from runner.worker.hashing import StatCache, sha256_of
+from runner.worker.hashing import sha256_of
+from runner.worker.stat_cache import StatCache
 from runner.worker.tools import stream
 from runner.worker.values import dataclass
 

@@ -19,7 +19,7 @@ from runner.worker.environment.cache.waiting import is_awaited
 from runner.worker.environment.mutex import alone, is_free
 from runner.worker.environment.provisions import Provision, discard, provisions
 from runner.worker.facts import InstalledEnvironment
-from runner.worker.hashing import StatCache
+from runner.worker.stat_cache import StatCache
 from runner.worker.values import dataclass
 
 _GRACE = 3600.0  # seconds since its last use in which an environment is not pruned: its run may be about to start

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment.logins import apart, redacted
 from runner.worker.files import replace as rewrite
-from runner.worker.hashing import stat_key
+from runner.worker.stat_cache import stat_key
 from runner.worker.tools import Finished, TimedOut, call, stream
 from runner.worker.values import dataclass
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
-from runner.worker.hashing import StatCache, sha256_of
+from runner.worker.hashing import sha256_of
+from runner.worker.stat_cache import StatCache
 
 _WORTH = 8 << 20  # bytes: to read and hash less is faster than to open the cache
 

@@ -18,9 +18,10 @@ from runner.worker.execution.scan import Listing, scan_whole
 from runner.worker.execution.workplace import Workplace
 from runner.worker.facts import Gap
 from runner.worker.globs import expand, matches
-from runner.worker.hashing import Key, digest_of_directory, listing_of, sha256_of, stat_key
+from runner.worker.hashing import digest_of_directory, listing_of, sha256_of
 from runner.worker.results import FileFact, Files
 from runner.worker.spec import Input
+from runner.worker.stat_cache import Key, stat_key
 from runner.worker.values import dataclass
 
 MOST_FILES = 10_000  # observed files that a record names

@@ -15,7 +15,6 @@ from runner.worker.clock import now
 from runner.worker.codec import decode
 from runner.worker.facts import Claim, Placement, Request, SourceFacts
 from runner.worker.files import Json, canonical, write_once
-from runner.worker.hashing import StatCache
 from runner.worker.manifest import decode_manifest
 from runner.worker.objects import clone_or_copy
 from runner.worker.processes import myself
@@ -25,6 +24,7 @@ from runner.worker.remote.site import Site
 from runner.worker.results import Failure
 from runner.worker.rundir import RunDirectory
 from runner.worker.spec import RunSpec
+from runner.worker.stat_cache import StatCache
 from runner.worker.state import abandon
 from runner.worker.tools import reap
 from runner.worker.values import dataclass

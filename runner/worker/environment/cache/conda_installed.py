@@ -14,7 +14,8 @@ from runner.worker.environment.cache import installed as distributions
 from runner.worker.environment.cache import rest
 from runner.worker.environment.cache.installed import Content
 from runner.worker.environment.locks.pylock import normalised
-from runner.worker.hashing import sha256_of_file, stat_key
+from runner.worker.hashing import sha256_of_file
+from runner.worker.stat_cache import stat_key
 
 top_level = distributions.top_level
 

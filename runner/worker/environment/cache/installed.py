@@ -16,8 +16,9 @@ from typing import NamedTuple, Optional
 from runner.worker.environment.cache import rest
 from runner.worker.environment.locks.pylock import Locked, built_from, normalised
 from runner.worker.facts import Package
-from runner.worker.hashing import digest_of_directory, stat_key
+from runner.worker.hashing import digest_of_directory
 from runner.worker.many_hashes import sha256_of_files
+from runner.worker.stat_cache import stat_key
 from runner.worker.values import dataclass
 
 # Files that depend on the tool or on the path, not on what was installed.

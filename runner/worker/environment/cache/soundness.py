@@ -17,8 +17,9 @@ from runner.worker.environment.cache import installed, rest
 from runner.worker.environment.cache.slot import Marker, Slot, others_of, watched_of
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.files import replace as rewrite
-from runner.worker.hashing import sha256_of, stat_key
+from runner.worker.hashing import sha256_of
 from runner.worker.processes import boot_id
+from runner.worker.stat_cache import stat_key
 
 
 class Look(Protocol):

@@ -16,8 +16,9 @@ from runner.errors import FormatError, StoreError
 from runner.worker.codec import decode, encode
 from runner.worker.files import canonical, read_json
 from runner.worker.files import replace as rewrite
-from runner.worker.hashing import sha256_of, sha256_of_file, stat_key
+from runner.worker.hashing import sha256_of, sha256_of_file
 from runner.worker.spec import Interpreter
+from runner.worker.stat_cache import stat_key
 from runner.worker.tools import call
 
 _PATIENCE = 60.0  # seconds an interpreter may take to say who it is

@@ -10,12 +10,10 @@ from runner.backends.ssh.connection import Connection
 from runner.environments.installer import configured
 from runner.store.home import cache
 from runner.worker.codec import decode, encode
-from runner.worker.environment.logins import named, redacted
+from runner.worker.environment.locks.indexes import default_index
 from runner.worker.remote.check import Item, Question, check
 from runner.worker.remote.kit import this_machine
 from runner.worker.remote.site import Site
-
-_PYPI = "https://pypi.org/simple/"
 
 
 def inspect(host: Host) -> tuple[Item, ...]:
@@ -36,11 +34,10 @@ def inspect(host: Host) -> tuple[Item, ...]:
 
 def _question(host: Host) -> Question:
     found = configured(os.environ)
-    index = found.get("UV_DEFAULT_INDEX") or found.get("UV_INDEX_URL") or _PYPI
     return Question(
         launcher=host.launcher,
         container_engine=host.container_engine,
-        index="" if found.get("MLRUN_NO_INDEX") else redacted(named(index)[1]),
+        index="" if found.get("MLRUN_NO_INDEX") else default_index(found),
         ships_packages=host.ship_packages,
         machine=this_machine().kind,
         python=host.python,

@@ -13,7 +13,12 @@ from urllib.parse import urlsplit
 
 from runner.worker.environment.logins import named, redacted
 
-_PYPI = "https://pypi.org/simple"
+_PYPI = "https://pypi.org/simple"  # as uv has it, without a slash at its end: uv compares addresses as they stand
+
+
+def default_index(installer: Mapping[str, str]) -> str:
+    """Return the address of the index where packages are looked for that no other one has, without name and login."""
+    return _bare(installer.get("UV_DEFAULT_INDEX") or installer.get("UV_INDEX_URL") or _PYPI)
 
 
 def index_of(address: str, installer: Mapping[str, str]) -> Optional[str]:
@@ -32,8 +37,12 @@ def index_of(address: str, installer: Mapping[str, str]) -> Optional[str]:
 def _indexes(installer: Mapping[str, str]) -> Iterator[str]:
     """Yield the indexes without their names and logins, the default one last."""
     others = (word for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL") for word in installer.get(name, "").split())
-    for word in (*others, installer.get("UV_DEFAULT_INDEX") or installer.get("UV_INDEX_URL") or _PYPI):
-        yield redacted(named(word)[1])
+    yield from map(_bare, others)
+    yield default_index(installer)
+
+
+def _bare(word: str) -> str:
+    return redacted(named(word)[1])
 
 
 def _alike(address: str, index: str) -> int:

@@ -45,7 +45,7 @@ def lock(session: Session, /, **options: Any) -> None:
     Of a project with docker_env it is image.mlrun.json: the image by its digest.
 
     The lock of another platform or Python lies beside it, and is used there. Without --platform, those that are
-    there are brought up to date too.
+    there are brought up to date too. Of an entry point's own environment (-e) it is pylock.mlrun-FILE.toml.
 
     \b
     Examples:

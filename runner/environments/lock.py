@@ -13,12 +13,12 @@ from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError
 from runner.worker.environment.interpreters.platforms import Target
 from runner.worker.environment.locks import project_lock, pylock
-from runner.worker.environment.locks.project_lock import Header, ProjectLock
-from runner.worker.environment.prepare import LockWish, Made, prepare_lock
+from runner.worker.environment.locks.project_lock import ProjectLock
+from runner.worker.environment.prepare import LockWish, prepare_lock
 from runner.worker.environment.site import Site
 from runner.worker.facts import Placement
 from runner.worker.objects import Objects
-from runner.worker.spec import RunSpec, Snapshot
+from runner.worker.spec import EnvironmentSpec, RunSpec, Snapshot
 
 _FOREIGN = ("uv.lock", "pylock.toml")
 
@@ -50,7 +50,7 @@ def lock(
     installer = dict(planned.installer)
     if ask.exclude_newer is not None:
         installer["UV_EXCLUDE_NEWER"] = ask.exclude_newer
-    standing = _standing(project)
+    standing = _standing(project, planned.spec)
     spec = RunSpec("", "", (), "", Snapshot("", "directory"), planned.spec)
     # a sound lock keeps its Python, even for newer packages
     placement = replace(placement, upgrade=standing is None)
@@ -63,7 +63,7 @@ def lock(
             return lock_conda(site, planned, ask)
         made = [_lock(site, wish, ask, standing) for wish in wishes]
         others = () if ask.platforms or ask.python else _others(standing, made[0][0])
-        made += [_lock(site, LockWish(each.platform, each.python), ask, standing) for each in others]
+        made += [_lock(site, wish, ask, standing) for wish in others]
     return written(made, planned.warnings)
 
 
@@ -81,15 +81,10 @@ def _lock(site: Site, wish: LockWish, ask: LockAsk, standing: tuple[ProjectLock,
         return path
 
     made = prepare_lock(site, replace(wish, preferred=preferred, upgrade=ask.upgrade_packages))
-    path = _place(site.project, made, standing, wish)
+    at_home = wish.platform is None and wish.python is None
+    path = project_lock.place_for(site.project, site.wanted, made.target, host=at_home)
     before = path.read_bytes() if path.is_file() else None
     return Locked(path, made.packages, made.target.python, made.target.platform, made.data != before), made.data
-
-
-def _place(project: Path, made: Made, standing: tuple[ProjectLock, ...] | None, wish: LockWish) -> Path:
-    if standing is None:  # damaged: made again from nothing, in its own place
-        return project / project_lock.PROJECT_LOCK
-    return project_lock.place_for(project, made.target, host=wish.platform is None and wish.python is None)
 
 
 def _is_whole(one: ProjectLock) -> bool:
@@ -100,17 +95,23 @@ def _is_whole(one: ProjectLock) -> bool:
     return True
 
 
-def _standing(project: Path) -> tuple[ProjectLock, ...] | None:
-    """Return the locks that lie in the project; None where one of them is damaged."""
+def _standing(project: Path, wanted: EnvironmentSpec) -> tuple[ProjectLock, ...] | None:
+    """Return the locks that lie in the project for an environment; None where one is damaged: made from nothing.
+
+    Where its file has a new name, those are its locks that name a file which is gone.
+    """
     try:
-        return project_lock.all_of(project)
+        found = project_lock.all_of(project)
     except EnvironmentBuildError:
         return None
+    mine = tuple(one for one in found if one.is_of(wanted))
+    return mine or tuple(one for one in found if one.is_left_behind(project))
 
 
-def _others(standing: tuple[ProjectLock, ...] | None, done: Locked) -> list[Header]:
+def _others(standing: tuple[ProjectLock, ...] | None, done: Locked) -> tuple[LockWish, ...]:
     """Return what the other locks are for: they would be stale where this host's is renewed alone."""
-    return [one.header for one in standing or () if one.name != done.path.name]
+    others = [one.header for one in standing or () if not one.serves(done.python, done.platform)]
+    return tuple(LockWish(*target) for target in dict.fromkeys((one.platform, one.python) for one in others))
 
 
 def _expect_lockable(kind: str, source: str) -> None:

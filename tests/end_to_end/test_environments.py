@@ -126,9 +126,28 @@ def test_a_lock_of_another_entry_points_environment_is_not_called_stale(mlrun: M
     assert "is for the environment of python_env.yaml, and this one is of other.yaml" in said.err
     assert "(`-e NAME`: an entry point's)" in said.err
     mlrun("run", tool.path, "-e", "other", "--upgrade").ok()
-    mlrun("lock", tool.path, "-e", "other").ok()
-    mlrun("run", tool.path, "-e", "other").ok()
-    assert "is for the environment of other.yaml, and this one is of python_env.yaml" in mlrun("run", tool.path).err
+
+
+def test_each_environment_of_a_project_has_a_lock_of_its_own(mlrun: Mlrun, tool: Project, wheels: Path):
+    command = "'python -c \"import tool; print(tool.VERSION)\"'"
+    tool.write("envs/more.yaml", "dependencies: ['tool>=1']\n")
+    tool.write(
+        "MLproject", f"python_env: python_env.yaml\nentry_points:\n  main: {{command: {command}}}\n"
+        f"  other: {{command: {command}, python_env: envs/more.yaml}}\n"
+    )  # fmt: skip
+    mlrun("lock", tool.path).ok()
+    before = (tool.path / "pylock.mlrun.toml").read_bytes()
+    wheel(wheels, "tool", "2.0")
+    assert "pylock.mlrun-envs-more.toml" in mlrun("lock", tool.path, "-e", "other").ok().err
+    assert (tool.path / "pylock.mlrun.toml").read_bytes() == before
+    assert mlrun("run", tool.path).ok().out == "1.0\n"
+    assert mlrun("run", tool.path, "-e", "other").ok().out == "2.0\n"
+    assert mlrun.show()["environment"]["lock_origin"] == "project"
+    mlrun("check", tool.path).ok()
+    tool.write("envs/more.yaml", "dependencies: ['tool==2.0']\n")
+    assert "pylock.mlrun-envs-more.toml is stale" in mlrun("run", tool.path, "-e", "other").err
+    assert mlrun("run", tool.path).ok().out == "1.0\n"
+    assert "nothing new" in mlrun("lock", tool.path).ok().err
 
 
 def test_a_swapped_wheel_is_refused_on_a_rerun(mlrun: Mlrun, tool: Project, wheels: Path, home: Path):

@@ -78,6 +78,38 @@ def test_locking_again_brings_all_of_them_up_to_date(host: Host, project: Path) 
     assert not any(one.changed for one in all_locked(host))
 
 
+def test_locks_follow_an_environment_file_that_is_renamed(host: Host, project: Path) -> None:
+    all_locked(host)
+    all_locked(host, platforms=("linux-aarch64",))
+    make_wheel(host.wheels, "blue", "2.0")
+    (project / "python_env.yaml").unlink()
+    (project / "requirements.txt").write_text("red\ngreen\n")
+    done = all_locked(host)
+    assert [one.path.name for one in done] == ["pylock.mlrun.toml", "pylock.mlrun-linux-aarch64-py311.toml"]
+    assert all("requirements.txt" in one.path.read_text() and '"2.0"' not in one.path.read_text() for one in done)
+    assert len(list(project.glob("pylock.*"))) == len(done)
+
+
+def test_no_lock_is_written_over_another_ones(host: Host, project: Path) -> None:
+    wanted = plan(project, Choice(), caller_environ={}).spec
+    here = Target("3.11.7", "linux-x86_64")
+    names = []
+    for source in ("a.yaml", "b.yaml", "b.yml", "./b.yml", "sub/b.c.yaml"):
+        (project / source).parent.mkdir(exist_ok=True)
+        (project / source).touch()
+        one = replace(wanted, source=source, requirements=(*wanted.requirements, source.lstrip("./")))
+        for target, host_ in ((here, True), (Target("3.12", "linux-aarch64"), False)):
+            path = project_lock.place_for(project, one, target, host=host_)
+            path.write_bytes(project_lock.with_header(b"", one, target))
+            names.append(path.name)
+    assert names == [
+        *("pylock.mlrun.toml", "pylock.mlrun-linux-aarch64-py312.toml"),
+        *("pylock.mlrun-b.toml", "pylock.mlrun-b-linux-aarch64-py312.toml"),
+        *("pylock.mlrun-b-linux-x86_64-py311.toml", "pylock.mlrun-b-yml-linux-aarch64-py312.toml") * 2,
+        *("pylock.mlrun-sub-b-c.toml", "pylock.mlrun-sub-b-c-linux-aarch64-py312.toml"),
+    ]
+
+
 def test_where_one_platform_cannot_be_locked_none_is_left_half_way(host: Host, project: Path) -> None:
     all_locked(host)
     all_locked(host, platforms=("linux-aarch64",))

@@ -1,10 +1,12 @@
-"""The locks that `mlrun lock` leaves in a project: one for this host, others beside it for other platforms."""
+"""The locks that `mlrun lock` leaves in a project: one for each environment it has, platform and Python."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Optional
 
@@ -46,24 +48,59 @@ class ProjectLock:
     def serves(self, python: str, platform: str) -> bool:
         """Whether it was made for the series of a Python version ("3.11.7", "3.13.0t") and for a platform."""
         alike = versions.flavour(self.header.python) == versions.flavour(python)
-        return alike and same_platform(self.header.platform, platform)
+        return alike and self.is_on(platform)
+
+    def is_on(self, platform: str) -> bool:
+        """Whether it was made for a platform."""
+        return same_platform(self.header.platform, platform)
+
+    def is_of(self, wanted: EnvironmentSpec) -> bool:
+        """Whether it was made for an environment, stale or not: entry points may have environments of their own."""
+        source = self.header.source
+        same = posixpath.normpath(source) == posixpath.normpath(wanted.source)
+        return same or not source or self.header.specification == specification(wanted)
+
+    def is_left_behind(self, project: Path) -> bool:
+        """Whether the file that asked for its environment is gone."""
+        return bool(self.header.source) and not (project / self.header.source).exists()
 
 
 def all_of(project: Path, *, strict: bool = False) -> tuple[ProjectLock, ...]:
-    """Return the locks of a project, this host's name first; EnvironmentBuildError where that one is damaged.
+    """Return the locks of a project, the plain name first; EnvironmentBuildError where that one is damaged.
 
     A damaged one beside it is another platform's matter, and left out, unless ``strict``.
     """
-    return tuple(one for one in (_read_if(project / name, strict) for name in _names(project)) if one is not None)
+    names = _names(project)
+    return tuple(_read_those(project, names, names if strict else [PROJECT_LOCK]))
 
 
-def _read_if(path: Path, strict: bool) -> Optional[ProjectLock]:
-    try:
-        return _read(path)
-    except EnvironmentBuildError:
-        if strict or path.name == PROJECT_LOCK:
-            raise
-        return None
+def sound(project: Path) -> tuple[ProjectLock, ...]:
+    """Return the locks of a project that can be read."""
+    return tuple(_read_those(project, _names(project), []))
+
+
+def of(locks: Iterable[ProjectLock], wanted: EnvironmentSpec) -> tuple[ProjectLock, ...]:
+    """Return those of a project's locks that are for an environment.
+
+    EnvironmentBuildError where there are none among them: a run that the committed locks do not hold would drift.
+    """
+    found = tuple(locks)
+    mine = tuple(one for one in found if one.is_of(wanted))
+    if found and not mine:
+        name = wanted.source or "no environment file"
+        message = f"{found[0].name} is for the environment of {found[0].header.source}, and this one is of {name}"
+        hint = "`mlrun lock` writes a lock for this one (`-e NAME`: an entry point's); `--upgrade` runs without, once"
+        raise EnvironmentBuildError(message, hint=hint)
+    return mine
+
+
+def _read_those(project: Path, names: "list[str]", expected: "list[str]") -> Iterator[ProjectLock]:
+    for name in names:
+        try:
+            yield _read(project / name)
+        except EnvironmentBuildError:
+            if name in expected:
+                raise
 
 
 def own_lock(site: Site, interpreter: Interpreter) -> Optional[ProjectLock]:
@@ -71,7 +108,7 @@ def own_lock(site: Site, interpreter: Interpreter) -> Optional[ProjectLock]:
 
     EnvironmentBuildError where the environment files have changed since.
     """
-    found = all_of(site.project)
+    found = of(all_of(site.project), site.wanted)
     for one in found:
         if one.serves(spoken(interpreter), interpreter.platform):
             _expect_fresh(one, site.wanted)
@@ -89,7 +126,7 @@ def bound(locks: Iterable[ProjectLock], wanted: EnvironmentSpec, own: Optional[I
     """
     if own is None:
         return None
-    mine = [one for one in locks if same_platform(one.header.platform, own.platform)]
+    mine = [one for one in of(locks, wanted) if one.is_on(own.platform)]
     if wanted.python is not None:
         exact, fitting = versions.is_exact(wanted.python), fits(wanted.python, own)
         version = wanted.python if exact else spoken(own) if fitting else ""
@@ -102,28 +139,44 @@ def bound(locks: Iterable[ProjectLock], wanted: EnvironmentSpec, own: Optional[I
 
 def expect_fresh(project: Path, wanted: EnvironmentSpec) -> None:
     """Raise EnvironmentBuildError where a lock of the project is damaged, or older than the environment files."""
-    for one in all_of(project, strict=True):
+    for one in of(all_of(project, strict=True), wanted):
         _expect_fresh(one, wanted)
 
 
 def series_for(project: Path, platform: str) -> Optional[str]:
     """Return the Python that the locks of a project name for a platform, the first one's: "3.11"; None for none."""
     for one in all_of(project):
-        if same_platform(one.header.platform, platform):
+        if one.is_on(platform):
             return versions.series_of(one.header.python)
     return None
 
 
-def place_for(project: Path, target: Target, *, host: bool) -> Path:
-    """Return where the lock of a target lies or belongs; this host's has the plain name unless that is another's."""
-    found = all_of(project)
-    for one in found:
+def place_for(project: Path, wanted: EnvironmentSpec, target: Target, *, host: bool) -> Path:
+    """Return where the lock of an environment for a target lies or belongs; no other one's is written over.
+
+    The plain name is for the first environment that is locked, on this host; one whose file is gone makes room.
+    """
+    found = {one.name: one for one in sound(project) if one.is_of(wanted) or not one.is_left_behind(project)}
+    mine = {name: one for name, one in found.items() if one.is_of(wanted)}
+    for name, one in mine.items():
         if one.serves(target.python, target.platform):
-            return project / one.name
-    main = next((one for one in found if one.name == PROJECT_LOCK), None)
-    if host and (main is None or same_platform(main.header.platform, target.platform)):
-        return project / PROJECT_LOCK
-    return project / f"pylock.mlrun-{target.slug}.toml"
+            return project / name
+    for name in _places(found, wanted, target, host=host):
+        # this host's lock follows its Python
+        if name not in found or (host and name in mine and mine[name].is_on(target.platform)):
+            return project / name
+    message = f"the names for a lock of {wanted.source} are all taken: {', '.join(found)}"
+    raise EnvironmentBuildError(message, hint="remove those that are needed no more, then `mlrun lock`")
+
+
+def _places(found: Mapping[str, ProjectLock], wanted: EnvironmentSpec, target: Target, *, host: bool) -> Iterator[str]:
+    """Yield the names that the lock of an environment may have, the best one first; PEP 751 forbids dots in them."""
+    main = found.get(PROJECT_LOCK)
+    source = posixpath.normpath(wanted.source)
+    words = [posixpath.splitext(source)[0], source]
+    named = ["-" + re.sub(r"\W+", "-", word).strip("-") for word in words]
+    for word in named if main is not None and not main.is_of(wanted) else ["", *named]:
+        yield from (f"pylock.mlrun{word}{ending}.toml" for ending in ["", f"-{target.slug}"][not host :])
 
 
 def _names(project: Path) -> list[str]:
@@ -151,15 +204,10 @@ def _read(path: Path) -> ProjectLock:
 
 
 def _expect_fresh(one: ProjectLock, wanted: EnvironmentSpec) -> None:
-    if one.header.specification == specification(wanted):
-        return
-    if one.header.source not in ("", wanted.source):  # entry points may have environments of their own
-        message = f"{one.name} is for the environment of {one.header.source}, and this one is of {wanted.source}"
-        hint = "`mlrun lock` makes it for this one (`-e NAME`: an entry point's); `--upgrade` runs without it, once"
-    else:
+    if one.header.specification != specification(wanted):
         message = f"{one.name} is stale: the environment files have changed since `mlrun lock` wrote it"
         hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
-    raise EnvironmentBuildError(message, hint=hint)
+        raise EnvironmentBuildError(message, hint=hint)
 
 
 def _spoken(found: Iterable[ProjectLock]) -> str:

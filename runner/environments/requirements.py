@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -43,11 +43,34 @@ class Line:
     place: str  # "requirements.txt, line 3"
 
 
-def gather(project: Path, lines: Iterable[Line], environ: Mapping[str, str]) -> Gathered:
-    """Follow requirement lines into their files; ProjectError names the line that points at nothing."""
+@dataclass(frozen=True)
+class _Place:
+    """What the paths in a line are relative to."""
+
+    project: Path
+    base: Path  # where the installer is called: local projects and archives, in whatever file they are named
+    folder: Path  # of the file that the line stands in: other lists of lines
+
+    def name(self, path: Path) -> str:
+        """Return a path as messages and specs have it, relative to the project."""
+        return _relative(self.project, path)
+
+    def hint(self, folder: Path) -> str:
+        """Say what a path that leads nowhere is relative to."""
+        return f"it is relative to {'the project' if folder == self.project else self.name(folder) + '/'}"
+
+
+def gather(
+    project: Path, lines: Iterable[Line], environ: Mapping[str, str], *, base: Path | None = None
+) -> Gathered:
+    """Follow requirement lines into their files; ProjectError names the line that points at nothing.
+
+    ``base`` is the directory that the lines' paths are relative to, where it is not the project.
+    """
     gathered = Gathered()
+    base = base or project
     for line in lines:
-        bare = _follow(gathered, project, project, line, environ)
+        bare = _follow(gathered, _Place(project, base, base), line, environ)
         if bare:
             gathered.lines.append(bare)
     return gathered
@@ -62,13 +85,13 @@ def spec_file(project: Path, path: Path) -> SpecFile:
         raise ProjectError(message) from None
 
 
-def _follow(gathered: Gathered, project: Path, folder: Path, line: Line, environ: Mapping[str, str]) -> str:
-    """Take in one line and return it without comment and credentials; paths in it are relative to ``folder``."""
+def _follow(gathered: Gathered, place: _Place, line: Line, environ: Mapping[str, str]) -> str:
+    """Take in one line and return it without comment and credentials."""
     bare = _without_credentials(gathered, _without_comment(line.text), environ)
     _expect_sha256(bare, line)
     option, value = _option(bare)
     if option in _FILES and "://" not in value:  # what lies elsewhere is uv's to fetch
-        _pull_in(gathered, project, folder / value, line, environ)
+        _pull_in(gathered, place, value, line, environ)
     elif option == "--pre":
         gathered.installer.setdefault("UV_PRERELEASE", "allow")
     elif option == "--trusted-host":
@@ -77,7 +100,7 @@ def _follow(gathered: Gathered, project: Path, folder: Path, line: Line, environ
         # pip looks at all indexes alike; uv would stop at the first that knows the name.
         gathered.installer.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     elif option in _EDITABLE or not option:
-        _point_at(gathered, project, folder, value, line)
+        _point_at(gathered, place, value, line)
         _expect_requirement(bare, line)
     return bare
 
@@ -97,18 +120,17 @@ def _expect_requirement(bare: str, line: Line) -> None:
         raise ProjectError(message, hint="write `name`, `name==1.2`, `name>=1,<2`, or a path with a `/` in it")
 
 
-def _pull_in(gathered: Gathered, project: Path, path: Path, line: Line, environ: Mapping[str, str]) -> None:
-    name = _relative(project, path)
+def _pull_in(gathered: Gathered, place: _Place, value: str, line: Line, environ: Mapping[str, str]) -> None:
+    path = place.folder / value
+    name = place.name(path)
     if name in gathered.files:
         return
     if not path.is_file():
         message = f"{line.place}: {line.text.strip()}: there is no file {name}"
-        raise ProjectError(
-            message, hint="paths in requirement lines are relative to the project, or to the file they stand in"
-        )
-    gathered.files[name] = spec_file(project, path)
+        raise ProjectError(message, hint=place.hint(place.folder))
+    gathered.files[name] = spec_file(place.project, path)
     for below in lines_of(path, name):
-        _follow(gathered, project, path.parent, below, environ)
+        _follow(gathered, replace(place, folder=path.parent), below, environ)
 
 
 def lines_of(path: Path, name: str) -> list[Line]:
@@ -124,25 +146,21 @@ def lines_of(path: Path, name: str) -> list[Line]:
     return lines
 
 
-def _point_at(gathered: Gathered, project: Path, folder: Path, text: str, line: Line) -> None:
+def _point_at(gathered: Gathered, place: _Place, text: str, line: Line) -> None:
     """Take in the files that decide what a local project or archive is."""
     target = _local_path(text)
     if target is None:
         return
-    path = folder / target
+    path = place.base / target
     if not path.exists():
-        message = f"{line.place}: {line.text.strip()}: there is nothing at {_relative(project, path)}"
-        raise ProjectError(
-            message, hint="a local requirement is a directory with a pyproject.toml or setup.py, or an archive"
-        )
+        message = f"{line.place}: {line.text.strip()}: there is nothing at {place.name(path)}"
+        raise ProjectError(message, hint=place.hint(place.base))
     found = [path] if path.is_file() else [path / name for name in _DECIDING if (path / name).is_file()]
     if not found:
-        message = (
-            f"{line.place}: {line.text.strip()}: {_relative(project, path)} holds no pyproject.toml and no setup.py"
-        )
+        message = f"{line.place}: {line.text.strip()}: {place.name(path)} holds no pyproject.toml and no setup.py"
         raise ProjectError(message, hint="name a directory that can be installed")
     for one in found:
-        gathered.files.setdefault(_relative(project, one), spec_file(project, one))
+        gathered.files.setdefault(place.name(one), spec_file(place.project, one))
 
 
 def _local_path(text: str) -> str | None:
@@ -153,8 +171,10 @@ def _local_path(text: str) -> str | None:
     if target.startswith("file:"):
         path = unquote(urlsplit(target).path if target.startswith("file://") else target[5:])
         return path.split("#", maxsplit=1)[0]
-    if "://" in target or reference:
+    if "://" in target:
         return None
+    if reference:
+        return target if target.startswith((".", "/")) else None
     target = re.sub(r"\[[^\]]*\]$", "", target).split("#", maxsplit=1)[0]
     is_path = "/" in target or target in (".", "..") or _ARCHIVE.search(target) is not None
     return target if is_path else None

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conda.channel import Channel
 from tests.end_to_end.conftest import Mlrun, Project
+from tests.environments.projects import make_project
 from tests.environments.wheels import make_wheel
 
 
@@ -80,6 +81,23 @@ def test_activation_scripts_and_stored_variables_reach_the_command(mlrun: Mlrun,
     assert native.endswith("/native")
     assert (stored, greeting, virtual) == ("yes", "good day", "")
     assert f"{conda}/native" == native
+
+
+def test_the_pip_part_of_a_file_in_a_subdirectory_is_relative_to_it(mlrun: Mlrun, project: Project, tmp_path: Path):
+    make_project(project.path, "outer")
+    make_project(project.path / "conf", "inner")
+    project.write("MLproject", "conda_env: conf/conda.yaml\nentry_points: {main: {command: python main.py}}\n")
+    pip = "['--find-links links', -r lists/all.txt]"
+    project.write("conf/conda.yaml", f"channels: [../channel]\ndependencies: [python, green, pip: {pip}]\n")
+    project.write("conf/lists/all.txt", "-c limits.txt\n-e .\npink\n")
+    project.write("conf/lists/limits.txt", "pink==1.0\n")
+    make_wheel(project.path / "conf" / "links", "pink")
+    project.write("main.py", "import green, pink, inner\nprint(inner.VALUE, pink.VERSION)\n")
+    for argv in (("run", project.path), ("run", project.path, "--isolated"), ("rerun", "latest")):
+        assert mlrun(*argv).ok().out == "1 1.0\n"
+    mlrun("lock", project.path).ok()
+    assert '{ path = \\"conf\\", editable = true }' in next(project.path.glob("condalock*")).read_text()
+    assert mlrun("run", project.path).ok().out == "1 1.0\n"
 
 
 def test_a_script_that_ends_the_shell_fails_the_run(mlrun: Mlrun, project: Project, channel: Channel):

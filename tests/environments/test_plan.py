@@ -99,6 +99,35 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
     assert caught.value.hint
 
 
+def _projects(root: Path, *folders: str) -> None:
+    for folder in folders:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        write(root / folder, pyproject__toml="[build-system]\n")
+
+
+def test_projects_in_a_list_of_another_directory_are_where_pip_is_called(tmp_path: Path) -> None:
+    _projects(tmp_path, ".", "lib", "lists")
+    write(tmp_path, python_env__yaml="dependencies: ['-r lists/all.txt']\n")
+    write(tmp_path / "lists", all__txt="-e .\nmine @ ./lib\n-c limits.txt\n", limits__txt="")
+    files = [file.path for file in planned(tmp_path).spec.files]
+    assert files == ["python_env.yaml", "lists/all.txt", "pyproject.toml", "lib/pyproject.toml", "lists/limits.txt"]
+
+
+def test_a_pip_part_is_relative_to_its_conda_file_and_in_a_virtual_environment_to_the_project(tmp_path: Path) -> None:
+    _projects(tmp_path, "conf")
+    write(tmp_path / "conf", all__txt="-e .\n", env__yaml="dependencies: [python, {pip: [-r all.txt]}]\n")
+    choice = Choice("conda_env", "conf/env.yaml")
+    files = [file.path for file in planned(tmp_path, choice).spec.files]
+    assert files == ["conf/env.yaml", "conf/all.txt", "conf/pyproject.toml"]
+    with pytest.raises(ProjectError, match=r"conf/env\.yaml, line 1: -r all\.txt: there is no file all\.txt") as caught:
+        planned(tmp_path, choice, manager="virtualenv")
+    assert caught.value.hint == "it is relative to the project"
+    (tmp_path / "conf" / "all.txt").unlink()
+    with pytest.raises(ProjectError, match=r"line 1: -r all\.txt: there is no file conf/all\.txt") as caught:
+        planned(tmp_path, choice)
+    assert caught.value.hint == "it is relative to conf/"
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00python", b"python: '3.9'\x00\n", b"a" * (2 << 20)])
 def test_bytes_that_are_no_text_are_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "python_env.yaml").write_bytes(content)

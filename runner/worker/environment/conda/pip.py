@@ -65,7 +65,7 @@ def _compiled(site: Site, lock: CondaLock, python: str, brought: "dict[str, str]
     text = "".join(line + "\n" for line in site.wanted.requirements)
     links = ",".join(filter(None, [str(stubs), site.installer.get("UV_FIND_LINKS", "")]))
     uv = replace(site.uv, installer={**site.installer, "UV_FIND_LINKS": links})
-    done = uv.ask(*words, cwd=site.project, text=text)
+    done = uv.ask(*words, cwd=(site.project / site.wanted.source).parent, text=text)  # as conda calls pip
     if done.code != 0:
         reason = redacted(site.uv.reason(done))
         message = f"the pip part of {site.wanted.source or 'the conda file'} cannot be resolved: {reason}"

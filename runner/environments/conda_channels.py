@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from runner.errors import ProjectError
+from runner.worker.environment.logins import redacted
 from runner.worker.values import dataclass
 
 _ALIAS = "https://conda.anaconda.org"
@@ -43,37 +45,76 @@ class Channels:
     condarc: Condarc = field(default_factory=Condarc, repr=False)
 
 
-def channels(named: Iterable[str], project: Path, environ: Mapping[str, str], *, extra: Iterable[str] = ()) -> Channels:
-    """Return the addresses that channel names stand for; ``extra`` are those that only single packages name."""
+def channels(
+    named: Iterable[str],
+    project: Path,
+    environ: Mapping[str, str],
+    *,
+    extra: Iterable[str] = (),
+    archives: Iterable[str] = (),
+) -> Channels:
+    """Return the addresses that channel names stand for; ProjectError where one can stand for none.
+
+    ``extra`` are those that only single packages name, ``archives`` the addresses of packages by themselves.
+    """
     condarc = read_condarc(environ)
-    found: list[str] = []
     logins: dict[str, Login] = {}
-    for name in [*(named or condarc.channels), *extra]:
-        for address in addresses(name, condarc, project, environ):
+
+    def known(names: Iterable[str]) -> tuple[str, ...]:
+        found = []
+        for address in (one for name in names for one in addresses(name, condarc, project, environ)):
             url, login = without_login(address)
             host = urlsplit(url).hostname
             if login and host:
                 logins.setdefault(host, login)
-            if url not in found:
-                found.append(url)
-    hosts = {urlsplit(url).hostname or "" for url in found} - {"", *logins}
-    return Channels(tuple(found), condarc.priority, {**_known_logins(hosts, environ), **logins}, condarc)
+            found.append(url)
+        return tuple(dict.fromkeys(found))
+
+    urls = known([*(named or condarc.channels), *extra])
+    hosts = {urlsplit(url).hostname or "" for url in (*urls, *known(archives))} - {"", *logins}
+    return Channels(urls, condarc.priority, {**_known_logins(hosts, environ), **logins}, condarc)
 
 
 def addresses(name: str, condarc: Condarc, project: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return what a channel's name stands for; variables in it are filled in, as conda does."""
-    name = _VARIABLE.sub(lambda match: environ.get(match.group(1) or match.group(2), match.group()), name).strip()
+    name = _filled_in(name, environ)
     if name == "nodefaults":
         return ()
     if name == "defaults":
         return tuple(one for text in condarc.defaults for one in addresses(text, condarc, project, environ))
     if "://" in name:
+        _expect_address(name)
         return (name.rstrip("/"),)
     if name.startswith((".", "/", "~")):
         inside = environ.get("HOME", "~") + name[1:] if name.startswith("~") else name
         return (Path(os.path.normpath(Path.cwd() / project / inside)).as_uri(),)
     first = name.partition("/")[0]
     return (f"{condarc.custom.get(name, condarc.custom.get(first, condarc.alias)).rstrip('/')}/{name}",)
+
+
+def _filled_in(name: str, environ: Mapping[str, str]) -> str:
+    """Return a channel with its variables filled in; ProjectError where nothing is left, or one is not set."""
+
+    def value(match: re.Match[str]) -> str:
+        found = environ.get(match.group(1) or match.group(2))
+        if found is None:
+            message = f"the channel {name!r} names a variable that is not set: {match.group()}"
+            raise ProjectError(message, hint=f"`export {match.group(1) or match.group(2)}=...` before the run")
+        return found
+
+    filled = _VARIABLE.sub(value, name).strip()
+    if not filled:
+        message = f"a channel has no name: {name!r}"
+        raise ProjectError(message, hint="name one, `conda-forge` for instance, or remove the line below `channels:`")
+    return filled
+
+
+def _expect_address(text: str) -> None:
+    try:
+        urlsplit(text)
+    except ValueError as error:
+        message = f"the channel {redacted(text)!r} is no address: {error}"
+        raise ProjectError(message, hint="write `https://HOST/CHANNEL`, or the name of a channel") from None
 
 
 def without_login(address: str) -> tuple[str, Login | None]:

@@ -13,10 +13,13 @@ from runner.errors import ProjectError
 from runner.worker.environment.interpreters import versions
 from runner.worker.values import dataclass
 
-_PACKAGE = re.compile(r"^(?:(?P<channel>[^\s\[]+)::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<version>[=<>!~ \[].*)?$")
+_PACKAGE = re.compile(r"^(?:(?P<channel>[^\[]+?)::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<version>[=<>!~ \[].*)?$")
 _SUBDIR = re.compile(
     r"/(noarch|(linux|osx|win|freebsd|zos|emscripten|wasi)-[a-z0-9]+)$"
 )  # of `conda-forge/noarch::six`
+_BRACKETS = re.compile(r"^(?P<version>[^\[]*)\[(?P<pairs>.*)\]$")  # of `python[version=">=3.8", build=...]`
+_PAIR = re.compile(r"(?:^|,)\s*version\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^,]*))")
+_ADDRESS = re.compile(r"\w+://[^\s\"'\[\],]+")
 _KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 _BUILD = ("pip", "setuptools", "wheel")
 _PYTHON = "python"
@@ -50,12 +53,21 @@ class CondaEnv:
         channels = (_SUBDIR.sub("", _channel(one)) for one in self.packages)
         return tuple(dict.fromkeys(channel for channel in channels if channel))
 
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """Return the addresses that packages name otherwise: of themselves, or of a channel in brackets."""
+        texts = (one.text for one in self.packages if not _channel(one))
+        return tuple(address for text in texts for address in _ADDRESS.findall(text))
+
     def specifications(self, address: Callable[[str], str]) -> tuple[str, ...]:
         """Return the packages as a solver reads them; ``address`` is what a channel's name stands for."""
         found = []
         for one in self.packages:
             channel = _SUBDIR.sub("", _channel(one))
-            found.append(f"{address(channel)}{one.text[len(channel) :]}" if channel else one.text)
+            if channel:
+                found.append(f"{address(channel)}{one.text[len(channel) :]}")
+            else:
+                found.append(_ADDRESS.sub(lambda match: address(match.group()), one.text))
         return tuple(found)
 
     def for_virtualenv(self) -> tuple[str | None, tuple[str, ...]]:
@@ -86,6 +98,7 @@ def _dependencies(document: Document) -> tuple[list[Text], list[Text]]:
     pip: list[Text] = []
     for item in document.items("dependencies"):
         if isinstance(item, Text):
+            _expect_no_digest(document, item)
             packages.append(item)
         elif list(item.nodes) == ["pip"]:
             pip += item.texts("pip")
@@ -95,6 +108,14 @@ def _dependencies(document: Document) -> tuple[list[Text], list[Text]]:
                 key, "a conda package, or a `pip:` list, is expected", hint="write `name=version`, without a colon"
             )
     return packages, pip
+
+
+def _expect_no_digest(document: Document, item: Text) -> None:
+    """Refuse an address with a digest: py-rattler passes over it, and any archive would do."""
+    if re.match(r"\w+://\S*(#|\[)", item.text):
+        key, what = "dependencies", "a digest behind the address of a package is not held to"
+        hint = "remove it: the lock pins the archive by its sha256, and `mlrun lock` keeps that with the project"
+        raise document.wrong(key, what, line=item.line, hint=hint)
 
 
 def _variables(document: Document) -> Iterator[str]:
@@ -120,8 +141,9 @@ def _python(file: str, packages: tuple[Text, ...]) -> tuple[str | None, list[str
 
 def _build(file: str, one: Text) -> Line:
     version = _version(one.text)
-    bare = version is not None and (version[0].isdigit())
-    return Line(_name(one.text) + (f"=={version}" if bare else version or ""), f"{file}, line {one.line}")
+    if version is not None and version[0].isdigit():
+        version = f"=={version}.*" if f"{version}.*" in one.text else f"=={version}"
+    return Line(_name(one.text) + (version or ""), f"{file}, line {one.line}")
 
 
 def _name(text: str) -> str:
@@ -138,5 +160,11 @@ def _version(text: str) -> str | None:
     """Return a conda pin in pip's words: "3.8.13" of `=3.8.13=h12debd9_0` and of `==3.8.13`, else the range."""
     match = _PACKAGE.match(text)
     version = (match.group("version") or "").strip() if match else ""
+    brackets = _BRACKETS.match(version)
+    if brackets:
+        pair = _PAIR.search(brackets.group("pairs"))
+        version = (next(filter(None, pair.groups()), "") if pair else brackets.group("version")).strip()
+    if version.lstrip("= ").startswith("*"):
+        return None
     exact = re.match(r"^(?:={1,2})?\s*(\d[\w.]*?)(?:\.\*)?(?:[=\s]\S+)?$", version)
     return exact.group(1) if exact else version or None

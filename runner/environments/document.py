@@ -14,6 +14,7 @@ _DEEPEST = 50
 _NUMBERS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int")
 _KINDS = {"scalar": "text", "sequence": "list", "mapping": "mapping"}  # YAML's words, and those that users know
 _NULL = "tag:yaml.org,2002:null"
+_MERGE = "tag:yaml.org,2002:merge"  # `<<`
 
 
 @dataclass(frozen=True)
@@ -147,18 +148,51 @@ def read_text(path: Path, file: str) -> str:
 
 
 def _document(file: str, node: Any) -> Document:
-    nodes: dict[str, Any] = {}
-    lines: dict[str, int] = {}
+    pairs = _pairs(file, node, {})
+    return Document(
+        file, {name: value for name, (value, _) in pairs.items()}, {name: line for name, (_, line) in pairs.items()}
+    )
+
+
+_Pairs = dict[str, tuple[Any, int]]  # key -> its value and its line
+
+
+def _pairs(file: str, node: Any, known: dict[int, _Pairs | None]) -> _Pairs:
+    """Return what a mapping holds, with what `<<` merges into it; ``known`` are those looked at, None: not finished."""
+    found = known.get(id(node), {})
+    if found is None:
+        message = f"{file}, line {node.start_mark.line + 1}: a mapping is merged into itself"
+        raise ProjectError(message, hint="name another anchor behind `<<:`")
+    if found:
+        return found
+    known[id(node)] = None
+    own: _Pairs = {}
+    merged: _Pairs = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
         if key.id != "scalar":
             message = f"{file}, line {line}: a key has to be a text, not a {key.id}"
             raise ProjectError(message, hint="write `key: value`")
-        if key.value in nodes:
-            message = f"{file}, line {line}: {key.value} is there twice, first on line {lines[key.value]}"
+        if key.tag == _MERGE:
+            for name, pair in _merged(file, value, known):
+                merged.setdefault(name, pair)
+            continue
+        if key.value in own:
+            message = f"{file}, line {line}: {key.value} is there twice, first on line {own[key.value][1]}"
             raise ProjectError(message, hint="YAML keeps only the last one: remove one of them")
-        nodes[key.value], lines[key.value] = value, line
-    return Document(file, nodes, lines)
+        own[key.value] = (value, line)
+    known[id(node)] = {**merged, **own}
+    return {**merged, **own}
+
+
+def _merged(file: str, value: Any, known: dict[int, _Pairs | None]) -> Iterator[tuple[str, tuple[Any, int]]]:
+    """Yield what stands behind `<<:`, a mapping or a list of them, the stronger first."""
+    sources = {id(one): one for one in (value.value if value.id == "sequence" else [value])}
+    for one in sources.values():
+        if one.id != "mapping":
+            message = f"{file}, line {value.start_mark.line + 1}: `<<` merges mappings, and this is a {_KINDS[one.id]}"
+            raise ProjectError(message, hint="write `<<: *NAME`, with `&NAME` before the keys of a mapping")
+        yield from _pairs(file, one, known).items()
 
 
 def _text(node: Any) -> Text:

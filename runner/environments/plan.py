@@ -100,7 +100,7 @@ def _conda_env(project: Path, name: str, manager: str | None, environ: Mapping[s
         return _with_lists(project, name, python, found.build, found.pip, environ, (*found.warnings, *warnings))
     gathered = gather(project, found.pip, environ, base=(project / name).parent)  # as conda has it
     gathered.files = {name: spec_file(project, project / name), **gathered.files}
-    meant = channels(found.channels, project, environ, extra=found.other_channels)
+    meant = channels(found.channels, project, environ, extra=found.other_channels, archives=found.archives)
     if meant.logins:
         gathered.installer[LOGINS] = json.dumps(meant.logins)
 

@@ -152,6 +152,7 @@ def test_what_the_host_does_not_have_is_told(host: CondaHost, monkeypatch: pytes
     [
         ("nowhere", "nowhere", "exclude each other"),
         ("native>9", "native", "exclude each other"),
+        ("__nosuch", "__nosuch", "use a host that has it"),
         ("native===", "is no conda package", "name=version"),
     ],
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from runner.environments.conda_channels import channels, without_login
+from runner.worker.hashing import sha256_of
 from tests.conda.channel import Channel
 from tests.end_to_end.conftest import Mlrun, Project
 from tests.needs import need
@@ -114,6 +115,17 @@ def test_the_login_in_an_address_by_variables(mlrun: Mlrun, tmp_path: Path, serv
     package = mlrun.show()["environment"]["packages"][0]
     assert package["url"].startswith(f"http://{server}/private/")
     expect_untold(home, WORD, TOKEN)
+
+
+def test_the_login_in_the_address_of_a_package(mlrun: Mlrun, tmp_path: Path, server: str, home: Path):
+    project = Project(tmp_path / "project")
+    write(project, "nodefaults")
+    [archive] = (tmp_path / "served").rglob("native-*")
+    address = f"http://{USER}:{WORD}@{server}/{archive.relative_to(tmp_path / 'served')}"
+    project.write("conda.yaml", f"channels: [nodefaults]\ndependencies: ['{address}']\n")
+    assert mlrun("run", project.path).ok().out == "native\n"
+    [source] = (home / "store" / "objects").rglob(sha256_of(project.path.joinpath("conda.yaml").read_bytes())[2:])
+    expect_untold(home, WORD, but=source.name)
 
 
 def test_a_channel_over_tls_and_a_certificate_of_ones_own(mlrun: Mlrun, tmp_path: Path, home: Path):

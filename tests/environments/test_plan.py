@@ -302,17 +302,92 @@ def test_a_virtual_environment_takes_python_and_pip_of_a_conda_file(tmp_path: Pa
         ("python=3.9.*", "3.9"),
         ("python>=3.9,<3.12", ">=3.9,<3.12"),
         ("conda-forge::python =3.9", "3.9"),
+        ('python[version=">=3.9,<3.12", build="*_cpython"]', ">=3.9,<3.12"),
+        ("python=3.9[build=*_cpython]", "3.9"),
+        ("python=*=*_cpython", None),
         ("python", None),
         ("numpy", None),
     ],
 )
 def test_a_conda_python_pin(tmp_path: Path, pin: str, python: str | None) -> None:
-    write(tmp_path, conda__yaml=f"dependencies: ['{pin}']\n")
+    write(tmp_path, conda__yaml=f"dependencies:\n  - '{pin}'\n")
     found = planned(tmp_path, manager="virtualenv")
     assert found.spec.python == python
     assert any("python" in warning for warning in found.warnings) is (python is None)
     assert planned(tmp_path).spec.python == python
     assert planned(tmp_path).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("pin", "line"),
+    [
+        ("pip=22.0.4", "pip==22.0.4"),
+        ("setuptools=65.*", "setuptools==65.*"),
+        ("wheel 0.4.* py_0", "wheel==0.4.*"),
+        ("pip=*", "pip"),
+        ('pip[version=">=21,<24"]', "pip>=21,<24"),
+    ],
+)
+def test_a_conda_pin_of_what_a_package_index_has(tmp_path: Path, pin: str, line: str) -> None:
+    write(tmp_path, conda__yaml=f"dependencies:\n  - '{pin}'\n")
+    assert planned(tmp_path, manager="virtualenv").spec.build_requirements == (line,)
+
+
+def test_merged_keys_of_an_environment_file_count(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        conda__yaml="a: &a {channels: [one], dependencies: [old]}\n"
+        "b: &b {<<: *a, variables: {X: '1'}, channels: [two]}\n<<: [*b, *a]\ndependencies: [new]\n",
+    )
+    spec = planned(tmp_path).spec
+    assert (spec.packages, spec.variables) == (("new",), ("X=1",))
+    assert spec.channels == ("https://conda.anaconda.org/two",)
+    for text, message in (
+        ("<<: text\n", r"conda\.yaml, line 1: `<<` merges mappings, and this is a text"),
+        ("&a\n<<: *a\n", r"conda\.yaml, line 1: a mapping is merged into itself"),
+    ):
+        write(tmp_path, conda__yaml=text)
+        with pytest.raises(ProjectError, match=message):
+            planned(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("channels: ['$OURS']\n", "the channel '$OURS' names a variable that is not set: $OURS"),
+        ("channels: ['https://${OURS}@h.org/c']\n", "names a variable that is not set: ${OURS}"),
+        ("channels: ['http://u:word@[::1/c']\n", "the channel 'http://[::1/c' is no address: "),
+        ("channels: ['']\n", "a channel has no name"),
+        (
+            "dependencies:\n  - 'https://h.org/c/noarch/a-1-0.conda#0123456789abcdef0123456789abcdef'\n",
+            "conda.yaml, line 2: dependencies: a digest behind the address of a package is not held to",
+        ),
+    ],
+)
+def test_a_channel_that_cannot_be_meant_is_told(tmp_path: Path, text: str, message: str) -> None:
+    write(tmp_path, conda__yaml=text)
+    with pytest.raises(ProjectError) as caught:
+        planned(tmp_path)
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+def test_addresses_of_packages_are_planned_without_their_logins(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        conda__yaml="channels: [c]\ndependencies: ['https://u:$WORD@h.org/c/noarch/a-1-0.conda', "
+        "'b[channel=\"https://u:word@i.org/d\", version=1]', '../a b::c=1']\n",
+    )
+    found = planned(tmp_path, environ={"WORD": "word"})
+    beside = (tmp_path.parent / "a b").as_uri()
+    assert found.spec.packages == (
+        "https://h.org/c/noarch/a-1-0.conda",
+        'b[channel="https://i.org/d", version=1]',
+        f"{beside}::c=1",
+    )
+    assert found.spec.channels == ("https://conda.anaconda.org/c", beside)
+    login = {"BasicHTTP": {"username": "u", "password": "word"}}
+    assert json.loads(found.installer["MLRUN_CONDA_LOGINS"]) == {"h.org": login, "i.org": login}
 
 
 def test_a_conda_dependency_with_a_colon_is_told(tmp_path: Path) -> None:

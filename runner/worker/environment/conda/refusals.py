@@ -22,7 +22,7 @@ def kind_of(error: BaseException) -> str:
     if "no space left" in text:
         return "space"
     if name == "SolverError":
-        lacking = re.search(r"__\w+ .*, for which no candidates were found", text)  # on a line of its own
+        lacking = re.search(r"__\w+ .*, for which no candidates were found|candidates were found for __", text)
         return "later" if "cutoff date" in text else "virtual" if lacking else "unsolvable"
     if re.search(r"\b40[13]\b|unauthorized|forbidden", text):
         return "refused"

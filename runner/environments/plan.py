@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def plan(project: Path, choice: Choice, *, manager: str | None = None, caller_en
 def _named(project: Path, choice: Choice, manager: str | None, environ: Mapping[str, str]) -> Planned | None:
     """Plan what the MLproject names, or what lies in the project under MLflow's own names."""
     if choice.key == "docker_env":
-        return _container(choice, environ)
+        return _container(project, choice, environ)
     if choice.key == "python_env":
         return _python_env(project, choice.path, manager, environ)
     if choice.key == "conda_env":
@@ -136,7 +136,7 @@ def _with_lists(
     return _planned(spec, gathered, environ, warnings=warnings)
 
 
-def _container(choice: Choice, environ: Mapping[str, str]) -> Planned:
+def _container(project: Path, choice: Choice, environ: Mapping[str, str]) -> Planned:
     missing = [name for name, value in choice.variables if value is None and name not in environ]
     if missing:
         message = f"docker_env: environment: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
@@ -146,7 +146,18 @@ def _container(choice: Choice, environ: Mapping[str, str]) -> Planned:
     # A copied variable goes by its name: its value is the caller's, and may be a secret.
     variables = tuple(name if value is None else f"{name}={value}" for name, value in choice.variables)
     spec = EnvironmentSpec("container", "docker_env", image=choice.image, volumes=choice.volumes, variables=variables)
-    return Planned(spec)
+    return Planned(spec, tuple(_mistaken(project, choice.volumes)))
+
+
+def _mistaken(project: Path, volumes: Iterable[str]) -> Iterator[str]:
+    """Yield a warning for each volume that the engine keeps by a name that a directory of the project has, too."""
+    for volume in volumes:
+        name, colon, _ = volume.partition(":")
+        if colon and re.fullmatch(r"\w[\w.-]*", name) and (project / name).is_dir():
+            yield (
+                f"docker_env: volumes: {volume!r} is a volume that the engine keeps, and not the project's directory"
+                f" {name}: that one is './{volume}'"
+            )
 
 
 def _uv_lock(project: Path, environ: Mapping[str, str]) -> Planned:

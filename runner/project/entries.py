@@ -153,7 +153,11 @@ def _variables(reader: Reader, node: Node | None, key: str) -> list[tuple[str, s
     variables: list[tuple[str, str | None]] = []
     for element in node.elements:
         parts = element.elements
-        if element.kind == TEXT:
+        if element.kind == TEXT and "=" in element.text:
+            name, _, value = element.text.partition("=")
+            message, hint = f"the name of a variable is expected, not {element.text!r}", f"write [{name}, {value!r}]"
+            reader.say(element.line, key, message, hint=hint, mlflow=f"looks for a variable {element.text!r}")
+        elif element.kind == TEXT:
             variables.append((element.text, None))
         elif len(parts) == 2 and parts[0].kind == TEXT and parts[1].kind in (TEXT, NUMBER, BOOLEAN, OTHER):  # noqa: PLR2004
             variables.append((parts[0].text, str(parts[1].value)))

@@ -181,6 +181,26 @@ def test_paths_and_volumes_are_seen_where_they_are(mlrun: Mlrun, project: Projec
     assert "gone is not there" in said.err
 
 
+def test_a_volume_of_the_engines_own_is_told_from_a_directory(mlrun: Mlrun, project: Project, engine: Podman):
+    (project.path / "given").mkdir(parents=True)
+    contain(project, "ls /given", more='  volumes: ["given:/given", "./given:/mine"]\n')
+    said = mlrun("run", project.path).ok()
+    assert said.err.count("is a volume that the engine keeps") == 1
+    assert "that one is './given:/given'" in said.err
+    engine("volume", "rm", "given")
+
+
+@pytest.mark.parametrize("word", ["v={}:{}:ro", "volume={}:{}", "mount=type=bind,source={},dst={}"])
+def test_a_volume_of_the_users_takes_the_place_of_our_own(
+    mlrun: Mlrun, project: Project, engine: Podman, tmp_path: Path, word: str
+):
+    contain(project, "ls /mlflow/projects/code")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine").touch()
+    argument = word.format(tmp_path / "other", "/mlflow/projects/code/")
+    assert mlrun("run", project.path, "-A", argument).ok().out == "mine\n"
+
+
 def test_arguments_reach_the_engine_and_stand_over_our_own(mlrun: Mlrun, project: Project, engine: Podman):
     contain(project, "pwd; hostname; tty -s || echo no terminal")
     own = ["-A", "workdir=/tmp", "-A", "h=ada", "-A", f"name=mine-{os.getpid()}"]

@@ -214,6 +214,10 @@ WRONG = [
     ("docker_env: {image: }", "docker_env.image: the name of an image is expected"),
     ("docker_env: py", "docker_env: a mapping with an `image` is expected, not the text 'py'"),
     ("docker_env: {image: a, volumes: b}", "docker_env.volumes: a list"),
+    (
+        "docker_env: {image: a, environment: [A=1]}",
+        "docker_env.environment: the name of a variable is expected, not 'A=1'",
+    ),
     ("docker_env: {image: a, environment: [[A]]}", "docker_env.environment: VAR, to copy it from the caller, or"),
     ("databricks_spark_job: {python_file: x.py}", "databricks_spark_job: a Databricks Spark job runs on Databricks"),
     ("outputs: /tmp/x", "outputs: an output lies in the project, and '/tmp/x' does not"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from runner.errors import EnvironmentBuildError
+from runner.worker.containers.volumes import target
 
-_SHORT = {"u": "user", "w": "workdir", "i": "interactive", "t": "tty", "d": "detach", "h": "hostname"}
+_SHORT = {"u": "user", "w": "workdir", "i": "interactive", "t": "tty", "d": "detach", "h": "hostname", "v": "volume"}
+_TARGETS = ("target", "dst", "destination")  # a mount's words for one thing
 _ALIASES = {"net": "network"}
 _NOT_OURS = {
     "detach": "mlrun follows the container; `mlrun run --detach` returns at once",
@@ -27,6 +30,17 @@ def value(arguments: Iterable[str], name: str) -> str:
         key, _, text = argument.partition("=")
         found = text if _long(key) == name else found
     return found
+
+
+def targets(arguments: Iterable[str]) -> Iterator[str]:
+    """Yield the places in the container at which the user's own volumes and mounts lie."""
+    for argument in arguments:
+        name, _, text = argument.partition("=")
+        if _long(name) == "volume":
+            yield target(text)
+        elif _long(name) == "mount":
+            fields = dict(field.partition("=")[::2] for field in text.split(","))
+            yield from (os.path.normpath(fields[key]) for key in _TARGETS if key in fields)
 
 
 def words(arguments: Iterable[str]) -> Iterator[str]:

@@ -6,11 +6,10 @@ import os
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-from runner.worker.containers.volumes import target
 from runner.worker.spec import Input
 from runner.worker.values import dataclass
 
@@ -48,13 +47,12 @@ class Mount:
 
 
 def mounts(
-    project: Path, run: Path, inputs: Sequence[Input], places: Mapping[str, str], volumes: Sequence[str]
+    project: Path, run: Path, inputs: Sequence[Input], places: Mapping[str, str], taken: Collection[str]
 ) -> tuple[Mount, ...]:
-    """Return what a container gets to see besides its volumes, which come first where both want the same place.
+    """Return what a container gets to see besides the volumes of the project and the user, which have ``taken`` places.
 
     The project at MLflow's place, the run's directory and what is read from outside at the paths they have here.
     """
-    taken = {target(volume) for volume in volumes}
     found = [Mount(str(project), PROJECT), Mount(str(run), str(run))]
     found += [Mount(place, place, readonly=True) for place in _outside(inputs, places, run)]
     return tuple(mount for mount in dict.fromkeys(found) if os.path.normpath(mount.target) not in taken)

@@ -13,7 +13,7 @@ from typing import Optional
 from runner.worker.containers import arguments, commandline, engines, inside
 from runner.worker.containers.control import Running, running
 from runner.worker.containers.images import last_line
-from runner.worker.containers.volumes import expand
+from runner.worker.containers.volumes import expand, target
 from runner.worker.execution import kin
 from runner.worker.execution.surroundings import Environ
 from runner.worker.execution.workplace import Workplace
@@ -116,6 +116,7 @@ def enclose(
     """Return how a rendered command is run in a container; EnvironmentBuildError where it cannot be shown a path."""
     engine = engines.of(found.engine, found.program)
     volumes = tuple(expand(volume, workplace.project, os.environ) for volume in spec.environment.volumes)
+    taken = {*map(target, volumes), *arguments.targets(spec.environment.arguments)}
     container = running(run, spec, found)
     if container is None:
         home_of(run).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -125,7 +126,7 @@ def enclose(
         image=found.place,
         name=commandline.name_of(run.id, spec.environment.arguments),
         run=run.id,
-        mounts=inside.mounts(workplace.project, run.path, spec.inputs, workplace.places, volumes),
+        mounts=inside.mounts(workplace.project, run.path, spec.inputs, workplace.places, taken),
         volumes=volumes,
         arguments=spec.environment.arguments,
         variables=odd,

@@ -58,7 +58,7 @@ def test_where_a_volume_lies():
 def test_arguments_are_flags_and_options():
     given = ("tty", "name=x=y", "v=/a:/b", "e", "net=none", "w=/app", "w=/other")
     assert list(arguments.words(given[:4])) == ["--tty", "--name=x=y", "-v", "/a:/b", "-e"]
-    assert arguments.names(given) == {"tty", "name", "v", "e", "network", "workdir"}
+    assert arguments.names(given) == {"tty", "name", "volume", "e", "network", "workdir"}
     assert arguments.value(given, "workdir") == "/other"
     assert arguments.value(given, "user") == ""
 
@@ -103,13 +103,13 @@ def test_what_a_container_sees(tmp_path: Path):
         Input("brought", "brought.csv", parameter="brought"),
     )
     places = {"table": str(data), "brought": f"{run}/work/brought.csv", "/data/*.csv": "/data/*.csv"}
-    found = inside.mounts(tmp_path / "project", run, inputs, places, ["/other:/data"])
+    found = inside.mounts(tmp_path / "project", run, inputs, places, ["/data"])
     assert found == (
         Mount(str(tmp_path / "project"), "/mlflow/projects/code/"),
         Mount(str(run), str(run)),
         Mount(str(data), str(data), readonly=True),
     )
-    found = inside.mounts(tmp_path / "project", run, (), {}, [f"{tmp_path}:/mlflow/projects/code"])
+    found = inside.mounts(tmp_path / "project", run, (), {}, ["/mlflow/projects/code"])
     assert [mount.target for mount in found] == [str(run)]
 
 

@@ -23,7 +23,7 @@ from runner.worker.tools import Finished
 _CURES = (  # words of uv's, and what to do; the first that fit
     (
         ("hash mismatch",),
-        "the archive is not the one that was locked; `mlrun lock --upgrade` if it was replaced on purpose",
+        "the archive is not the one that was locked; if it was replaced on purpose, lock anew (`mlrun lock --upgrade`)",
     ),
     (("no space",), SPACE),
     (("build-system.requires",), "correct `requires` under [build-system], or ask an index that has it"),

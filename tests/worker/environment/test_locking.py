@@ -11,6 +11,7 @@ from runner.environments.lock import lock
 from runner.environments.locked import LockAsk
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError, ProjectError
+from tests.environments.projects import make_project
 from tests.environments.wheels import make_wheel
 
 from .conftest import Host
@@ -149,6 +150,28 @@ def test_a_lost_pinned_lock_is_told(host: Host) -> None:
 def test_a_line_that_uv_refuses_is_quoted(host: Host) -> None:
     with pytest.raises(EnvironmentBuildError, match=r"cannot be resolved: .*: --frobnicate$"):
         host.prepare("red", "--frobnicate")
+
+
+@pytest.mark.parametrize(
+    ("line", "cure"),
+    [
+        ("old", "name a Python that all of them support"),
+        ("red==99", "check the names and versions in"),
+        ("nowhere-connector", "check the names and versions in"),
+        ("-e git+file:///nowhere#egg=red", "leave out the `-e`"),
+        ("./broken", "see what its build says"),
+        ("red<1,>2", "change the requirement lines"),
+    ],
+)
+def test_what_to_do_goes_by_what_uv_says(host: Host, line: str, cure: str) -> None:
+    make_wheel(host.wheels, "old", tag="cp27-none-any")
+    make_project(host.project / "broken", "broken")
+    (host.project / "broken" / "backend.py").write_text("raise SystemExit('requires python, and to connect')\n")
+    about = host.project / "broken" / "pyproject.toml"
+    about.write_text(about.read_text().replace('version = "0.1"', 'dynamic = ["version"]'))
+    with pytest.raises(EnvironmentBuildError, match="cannot be resolved") as caught:
+        host.prepare(line)
+    assert caught.value.hint.startswith(cure), caught.value
 
 
 def test_a_lock_that_is_damaged_is_made_again(host: Host, project: Path) -> None:

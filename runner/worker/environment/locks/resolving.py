@@ -19,6 +19,30 @@ from runner.worker.values import dataclass
 
 _PLACE = re.compile(r": -:([0-9]+):[0-9]+$")  # uv's name for a line of its standard input
 _FILTERED = "filtered by `exclude-newer`"
+_CURES = (  # words of uv's, and what to do; the first that fit
+    (
+        r"not found in the cache|network was disabled|client error \(connect\)|dns error|error sending request",
+        "resolving needs the network once; a later run uses the lock that it leaves",
+    ),
+    (
+        r"failed to build|build backend",
+        "see what its build says, and what it needs; a Python that it has a wheel for needs no build",
+    ),
+    (
+        r"does not satisfy Python|matching Python (?:ABI|version|implementation)",
+        "name a Python that all of them support (`python:` in python_env.yaml)",
+    ),
+    (
+        r"not found in the (?:package registry|provided package locations)|there (?:is|are) no versions? of",
+        "check the names and versions in {files}, and which indexes are configured for uv or pip",
+    ),
+    (r"git sources cannot be editable", "leave out the `-e` of that line: what the commit holds is installed"),
+    (
+        r"failed to fetch|unexpected JSON|missing `content-type`|invalid package format",
+        "see whether the index, or what stands before it, is in order, and its address right (uv's, pip's)",
+    ),
+)
+_CURE = "change the requirement lines that uv names"
 
 
 @dataclass(frozen=True)
@@ -156,12 +180,5 @@ def _name_of(line: str) -> str:
 
 
 def _cure(reason: str, wanted: EnvironmentSpec) -> str:
-    text = reason.lower()
-    if "not found in the cache" in text or "offline" in text or "network" in text or "dns" in text or "connect" in text:
-        return "resolving needs the network once; a later run uses the lock that it leaves"
-    if "not found in the package registry" in text or "no versions of" in text:
-        where = ", ".join(file.path for file in wanted.files) or "the requirements"
-        return f"check the names and versions in {where}, and which indexes are configured for uv or pip"
-    if "python" in text and "requires" in text:
-        return "name a Python that all of them support (`python:` in python_env.yaml)"
-    return "change the requirement lines that uv names"
+    found = next((cure for words, cure in _CURES if re.search(words, reason, re.IGNORECASE)), _CURE)
+    return found.format(files=", ".join(file.path for file in wanted.files) or "the requirements")

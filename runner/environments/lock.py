@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,7 +11,8 @@ from pathlib import Path
 from runner.environments.choice import Choice
 from runner.environments.locked import LockAsk, Locked, written
 from runner.environments.plan import plan
-from runner.errors import EnvironmentBuildError, ProjectError
+from runner.errors import EnvironmentBuildError, ProjectError, UsageError
+from runner.worker.environment.interpreters import versions
 from runner.worker.environment.interpreters.platforms import Target
 from runner.worker.environment.locks import project_lock, pylock
 from runner.worker.environment.locks.project_lock import ProjectLock
@@ -20,6 +22,7 @@ from runner.worker.facts import Placement
 from runner.worker.objects import Objects
 from runner.worker.spec import EnvironmentSpec, RunSpec, Snapshot
 
+_VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?(?:(?:a|b|rc)\d+)?")
 _FOREIGN = ("uv.lock", "pylock.toml")
 
 
@@ -47,6 +50,8 @@ def lock(
         upgrade = ask.upgrade
         return (lock_image(project, planned.spec, placement=placement, objects=objects, say=say, upgrade=upgrade),)
     _expect_lockable(planned.spec.kind, planned.spec.source)
+    if planned.spec.kind == "virtualenv":
+        _expect_version(ask.python)
     installer = dict(planned.installer)
     if ask.exclude_newer is not None:
         installer["UV_EXCLUDE_NEWER"] = ask.exclude_newer
@@ -112,6 +117,13 @@ def _others(standing: tuple[ProjectLock, ...] | None, done: Locked) -> tuple[Loc
     """Return what the other locks are for: they would be stale where this host's is renewed alone."""
     others = [one.header for one in standing or () if not one.serves(done.python, done.platform)]
     return tuple(LockWish(*target) for target in dict.fromkeys((one.platform, one.python) for one in others))
+
+
+def _expect_version(python: str | None) -> None:
+    if python is not None and (_VERSION.fullmatch(python) is None or versions.too_old(python)):
+        message = f"--python-version {python!r}: a version of CPython is expected, from 3.6 on"
+        hint = "write 3.12 or 3.12.1; for PyPy and free-threaded builds a lock is made on a machine that has them"
+        raise UsageError(message, hint=hint)
 
 
 def _expect_lockable(kind: str, source: str) -> None:

@@ -152,6 +152,13 @@ def test_an_unknown_platform_is_told_with_those_that_are_known() -> None:
     assert not platforms.same_platform("macosx-14.0-arm64", "macosx-14.0-x86_64")
 
 
+@pytest.mark.parametrize("version", ["", "3", "3.x", ">=3.9", "2.7", "pypy3.10", "3.13t", " 3.12"])
+def test_a_python_that_no_lock_can_be_made_for_is_refused(host: Host, project: Path, version: str) -> None:
+    with pytest.raises(UsageError, match="a version of CPython is expected"):
+        all_locked(host, python=version)
+    assert not list(project.glob("pylock.*"))
+
+
 def test_one_package_is_renewed_and_the_others_stay(host: Host) -> None:
     (host.project / "python_env.yaml").write_text("dependencies: [red, green]\n")
     make_wheel(host.wheels, "green")

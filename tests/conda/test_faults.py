@@ -259,6 +259,22 @@ def test_archives_that_a_build_is_about_to_use_are_not_pruned(host: CondaHost) -
     assert "archives" not in pruned
 
 
+def test_a_channel_that_went_since_is_named(host: CondaHost) -> None:
+    host.channel.package("first")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(host.channel.path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        channels = (f"http://127.0.0.1:{server.server_address[1]}",)
+        lock = host.conda("first", channels=channels).lock
+        server.shutdown()
+    shutil.rmtree(host.cache / "envs")
+    shutil.rmtree(host.cache / "downloads")
+    with pytest.raises(
+        EnvironmentBuildError, match=rf"{channels[0]}\S+/first-1\.0-0\.tar\.bz2 cannot be fetched: "
+    ) as caught:
+        host.conda("first", channels=channels, lock=lock)
+    assert "need the network once" in caught.value.hint
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"

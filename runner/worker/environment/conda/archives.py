@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import unquote, urlsplit
 
-from runner.worker.environment.conda.refusals import RefusalError
+from runner.worker.environment.conda.refusals import RefusalError, kind_of, words_of
 from runner.worker.processors import processors
 
 _CHUNK = 1 << 20
@@ -77,7 +77,13 @@ async def _download(url: str, path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     if url.startswith("file:"):
         return await asyncio.to_thread(_copy, Path(unquote(urlsplit(url).path)), path)
-    await download_to_path(client(), url, path)
+    try:
+        await download_to_path(client(), url, path)
+    except RuntimeError as error:
+        words = words_of(error)
+        raise RefusalError(
+            words if url in words else f"{url} cannot be fetched: {words}", kind=kind_of(error)
+        ) from None
     return await asyncio.to_thread(_digest_of, path)
 
 

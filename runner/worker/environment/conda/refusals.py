@@ -28,7 +28,11 @@ def kind_of(error: BaseException) -> str:
         return "refused"
     if re.search(r"\b404\b|not found|could not find|no such file", text):
         return "gone"
-    return "network" if re.search(r"dns|connect|timed? ?out|error sending|network|offline|cache", text) else "other"
+    return (
+        "network"
+        if re.search(r"dns|connect|timed? ?out|error sending|request failed|network|offline|cache", text)
+        else "other"
+    )
 
 
 def words_of(error: BaseException) -> str:

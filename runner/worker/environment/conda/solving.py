@@ -100,7 +100,14 @@ def _by_rattler(site: Site, wish: Wish, lock: CondaLock, moment: Optional[str]) 
         preferred=[encode(one) for one in preferred if one.name not in names],
         exclude_newer=moment,
     )
-    packages = tuple(decode(CondaPackage, one, "py-rattler's answer") for one in answer["packages"])
+    kept = {(one.url, one.sha256): one for one in preferred}  # py-rattler forgets when these were built
+    packages = tuple(
+        kept.get((one.url, one.sha256), one)
+        for one in (decode(CondaPackage, each, "py-rattler's answer") for each in answer["packages"])
+    )
+    ageless = [f"{one.name} {one.version}" for one in packages if one.timestamp is None] if moment else []
+    if ageless:
+        site.say(f"note: the channels do not say how old these are, and they are taken: {', '.join(ageless)}")
     return replace(lock, packages=packages, virtual=tuple(answer["virtual"]))
 
 

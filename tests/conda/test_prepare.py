@@ -167,7 +167,7 @@ def test_what_cannot_be_solved_is_told_in_one_line(host: CondaHost, package: str
 
 def test_a_channel_that_is_not_there(host: CondaHost) -> None:
     with pytest.raises(EnvironmentBuildError) as caught:
-        host.conda("native", channels=((host.root / "nowhere").as_uri(),))
+        host.conda("native", channels=((host.root / "403" / "nowhere").as_uri(),))
     assert "\n" not in caught.value.message
     assert "nowhere" in caught.value.message
     assert "check the channels' addresses" in caught.value.hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_PATH = re.compile(r"\S*/\S*")
 _LEADING = re.compile(r"^(Caused by|Cannot solve the request because of):\s*")
 
 
@@ -18,7 +19,7 @@ class RefusalError(Exception):
 
 def kind_of(error: BaseException) -> str:
     """Return what kind of failure an exception of py-rattler is."""
-    name, text = type(error).__name__, str(error).lower()
+    name, text = type(error).__name__, _PATH.sub(" ", str(error).lower())  # a path may have 403 in it
     if "no space left" in text:
         return "space"
     if name == "SolverError":

@@ -4,8 +4,8 @@ Both resolve with hashes, make a virtual environment and install with `--link-mo
 cache; what each keeps of an interpreter is there from the round before. uv goes its quickest way, a requirements file
 with hashes: by a pylock.toml of its own it downloads all again where a mirror lets nothing be kept. It makes the same
 environment, with the pip (and for an old Python the setuptools) that virtualenv seeds, and once without. mlrun's side
-also reads every installed file and keeps what the record needs; it starts as a process of its own, interpreter and
-imports included. The last line is a ready environment, taken again in this process.
+also reads every installed file and keeps what the record needs; it is a process of its own, which starts and ends as a
+worker does, interpreter and imports included. The last line is a ready environment, taken again in this process.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from runner.worker.environment.prepare import prepare
 from runner.worker.facts import Placement
 from runner.worker.files import canonical
 from runner.worker.objects import Objects
+from runner.worker.remote.site import FLAGS
 from runner.worker.spec import RunSpec, Snapshot
 
 _PACKAGES = ("scikit-learn", "pandas")
@@ -37,17 +38,19 @@ _WITHOUT_SETUPTOOLS = (3, 12)  # and later
 
 _PREPARE = """
 import sys
+sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from runner.worker.codec import decode
 from runner.worker.environment.prepare import prepare
 from runner.worker.facts import Placement
 from runner.worker.files import read_json
 from runner.worker.objects import Objects
 from runner.worker.spec import RunSpec
+from runner.worker.verbs import leave
 root, given = Path(sys.argv[1]), read_json(Path(sys.argv[2]))
 placement = Placement(str(root), str(root / "cache"), uv=given["uv"], python=given["python"])
 prepare(RunSpec.from_json(given["spec"]), placement, Objects(root / "objects"), Path(given["project"]),
         lambda line: None, scratch=root / "scratch", installer=given["installer"])
+leave(0)
 """
 
 
@@ -72,7 +75,7 @@ def main() -> None:
         cases = [
             Case("uv alone", _alone(uv, root, "seeds.txt")),
             Case("uv alone, without pip", _alone(uv, root)),
-            Case("mlrun", _ours(root)),
+            _ours(root),
         ]
         times = in_turn(cases, rounds)
         print(report(times, "uv alone"))
@@ -92,13 +95,17 @@ def _alone(uv: str, root: Path, *more: str) -> list[str]:
     return ["sh", "-c", script, uv, str(root), sys.executable, *(str(root / name) for name in more)]
 
 
-def _ours(root: Path) -> list[str]:
-    script = (
-        '[ ! -e "$1/cache" ] || { mv "$1/cache/envs" "$(mktemp -d -p "$1")" && rm -r "$1/cache/locks"; } '
-        '&& PYTHONPATH="$3" "$2" "$1/prepare.py" "$1" "$1/given.json"'
-    )
+def _ours(root: Path) -> Case:
     here = str(Path(__file__).resolve().parents[1])
-    return ["sh", "-c", script, "sh", str(root), sys.executable, here]
+    argv = [sys.executable, *FLAGS, str(root / "prepare.py"), str(root), str(root / "given.json"), here]
+    return Case("mlrun", argv, before=lambda: _forget(root / "cache"))
+
+
+def _forget(cache: Path) -> None:
+    """Have nothing be known of the environment any more; its files are left where they are, as uv's are."""
+    if cache.exists():
+        (cache / "envs").rename(tempfile.mkdtemp(dir=cache.parent))
+        shutil.rmtree(cache / "locks")
 
 
 def _warm(spec: RunSpec, uv: str, project: Path, root: Path) -> tuple[float, int]:

@@ -60,9 +60,7 @@ class _Place:
         return f"it is relative to {'the project' if folder == self.project else self.name(folder) + '/'}"
 
 
-def gather(
-    project: Path, lines: Iterable[Line], environ: Mapping[str, str], *, base: Path | None = None
-) -> Gathered:
+def gather(project: Path, lines: Iterable[Line], environ: Mapping[str, str], *, base: Path | None = None) -> Gathered:
     """Follow requirement lines into their files; ProjectError names the line that points at nothing.
 
     ``base`` is the directory that the lines' paths are relative to, where it is not the project.

@@ -8,7 +8,7 @@ import os
 import stat
 from io import FileIO
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 17
 _SMALL = 1 << 14
 
 TYPE_CHECKING = False  # `typing` takes longer to load than all that is needed here
@@ -26,30 +26,31 @@ def sha256_of(data: bytes) -> str:
 
 def sha256_of_file(path: AnyPath) -> str:
     """Return the sha256 of a file's bytes, as hex; OSError where it cannot be read."""
-    digest = hashlib.sha256()
-    with open_regular(path) as stream:
-        buffer = bytearray(_SMALL)
-        while size := _read(stream, buffer, path):
-            digest.update(memoryview(buffer)[:size])
-            if size == len(buffer) < _CHUNK:  # not a small file: clearing a large buffer pays from here on
-                buffer = bytearray(_CHUNK)
-    return digest.hexdigest()
-
-
-def _read(stream: FileIO, buffer: bytearray, path: AnyPath) -> int:
+    digest, size = hashlib.sha256(), _SMALL
+    descriptor = _open(path)
     try:
-        return stream.readinto(buffer) or 0
+        while data := os.read(descriptor, size):
+            digest.update(data)
+            if len(data) == _SMALL:  # not a small file: a large buffer pays from here on
+                size = _CHUNK
     except OSError as error:  # a descriptor has no name
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()
 
 
 def open_regular(path: AnyPath) -> FileIO:
     """Open a regular file to read, unbuffered; OSError for anything else: a pipe would keep us waiting for ever."""
+    return FileIO(_open(path), "rb")
+
+
+def _open(path: AnyPath) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "no regular file", os.fspath(path))
-    return FileIO(descriptor, "rb")
+    return descriptor
 
 
 def listing_of(files: Iterable[tuple[str, str]]) -> bytes:

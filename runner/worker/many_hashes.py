@@ -3,87 +3,114 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
 import os
 import sys
-import threading
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import IO, Callable
 
-from runner.worker.hashing import sha256_of_file
+from runner.worker.hash_help import BETWEEN_PATHS, BETWEEN_PIECES, TURN, answers, digests, turns
 from runner.worker.processors import processors
-from runner.worker.tools import call
+from runner.worker.tools import Waiting
 
-_MISSING = ""
 _FEW = 1000  # files: where a process has less to do, its start takes longer than it saves
 _MOST = 8  # processes
 _TO_OPEN = 30_000  # bytes that are hashed in the time that it takes to open a file
-_TO_START = 30_000_000  # and in the time that a process takes to start
-_HELP = "import sys; sys.path.append(sys.argv[1]); from runner.worker.many_hashes import help_out; help_out()"
+_PIECE = 4_000_000  # bytes of a piece: some 2 ms
+_PIECES = 4000  # and not many more of them: their numbers have to fit into a pipe
+_HELP = "import sys; sys.path.append(sys.argv[1]); from runner.worker.hash_help import main; main()"
+
+Result = Callable[[], "list[str]"]
 
 
 def sha256_of_files(files: "Sequence[tuple[str, int]]") -> "list[str]":
     """Return the sha256 of each file, "" of one that cannot be read.
 
-    Beside its path stands what is known of its size, in bytes; the work is shared out by it.
+    Beside its path stands what is known of its size, in bytes; the work is cut into pieces by it.
     """
-    number = min(processors() or 1, _MOST, len(files) // _FEW)
-    if number < 2:  # noqa: PLR2004
-        return _digests(path for path, _ in files)
-    own, *others = _shared_out([size for _, size in files], number)
-    helpers = [_Helper([files[at][0] for at in share]) for share in others]
-    digests = dict(zip(own, _digests(files[at][0] for at in own)))
-    for share, helper in zip(others, helpers):
-        digests.update(zip(share, helper.result()))
-    return [digests[at] for at in range(len(files))]
+    with hashing(files) as result:
+        return result()
 
 
-class _Helper(threading.Thread):
-    """Listens to a process that hashes files."""
+@contextlib.contextmanager
+def hashing(files: "Sequence[tuple[str, int]]") -> "Iterator[Result]":
+    """Have processes hash files while the block does other things; what it is given joins in and returns the digests.
 
-    def __init__(self, paths: "Sequence[str]") -> None:
-        super().__init__(daemon=True)
-        self._paths = paths
-        self._found: "Optional[list[str]]" = None
-        self.start()
-
-    def run(self) -> None:
-        root, names = Path(__file__).resolve().parents[2], os.fsencode("\0".join(self._paths))
-        with contextlib.suppress(OSError):  # no room for one more
-            done = call([sys.executable, "-I", "-S", "-c", _HELP, root], stdin=names)
-            found = done.text.split("\n")
-            self._found = found if done.code == 0 and len(found) == len(self._paths) else None
-
-    def result(self) -> "list[str]":
-        """Return the digests; what the process did not do is done here."""
-        self.join()
-        return _digests(self._paths) if self._found is None else self._found
+    They are those of ``sha256_of_files``. What a process that is killed, or cannot be started, leaves is done here.
+    """
+    number = min(processors() or 1, _MOST, len(files) // _FEW) - 1
+    if number < 1:
+        yield lambda: digests(path for path, _ in files)
+        return
+    pieces = _pieces([size for _, size in files])
+    with contextlib.closing(_Help(files, pieces, number)) as help_:
+        yield lambda: _joined(files, pieces, help_)
 
 
-def help_out() -> None:
-    """Hash the files that standard input names, NUL between, and print a line for each: this is another's process."""
-    paths = sys.stdin.buffer.read().split(b"\0")
-    sys.stdout.write("\n".join(_digests(os.fsdecode(path) for path in paths)))
+def _joined(files: "Sequence[tuple[str, int]]", pieces: "Sequence[Sequence[int]]", help_: "_Help") -> "list[str]":
+    found: "dict[int, str]" = {}
+    for number in turns(help_.turns):
+        found.update(zip(pieces[number], digests(files[at][0] for at in pieces[number])))
+    for number, some in help_.results():
+        if number < len(pieces) and len(some) == len(pieces[number]):
+            found.update(zip(pieces[number], some))
+    left = [at for at in range(len(files)) if at not in found]
+    found.update(zip(left, digests(files[at][0] for at in left)))
+    return [found[at] for at in range(len(files))]
 
 
-def _shared_out(sizes: "Sequence[int]", number: int) -> "list[list[int]]":
-    """Return the positions of sizes in as many shares, of which the first has to start nothing."""
-    shares: "list[list[int]]" = [[] for _ in range(number)]
-    loads = [(_TO_START * (which > 0), which) for which in range(number)]
+class _Help:
+    """Processes that hash, each the next piece that nobody has taken yet."""
+
+    def __init__(self, files: "Sequence[tuple[str, int]]", pieces: "Sequence[Sequence[int]]", number: int) -> None:
+        self.turns, end = os.pipe()
+        with open(end, "wb") as stream:
+            stream.write(b"".join(at.to_bytes(TURN, "big") for at in range(len(pieces))))
+        names = (BETWEEN_PATHS.join(os.fsencode(files[at][0]) for at in piece) for piece in pieces)
+        self._started = list(_started(BETWEEN_PIECES.join(names), self.turns, number))
+
+    def close(self) -> None:
+        """End what is not done yet, and so not wanted any more."""
+        os.close(self.turns)
+        for process in self._started:
+            process.dismiss()
+
+    def results(self) -> "Iterator[tuple[int, list[str]]]":
+        """Yield what the processes have done, once there is nothing left to do."""
+        for process in self._started:
+            done = process.finish()
+            yield from answers(done.text) if done.code == 0 else ()
+
+
+def _started(names: bytes, turns: int, number: int) -> "Iterator[Waiting]":
+    """Start processes, as many as there is room for."""
+    root = Path(__file__).resolve().parents[2]
+    with contextlib.suppress(OSError):
+        for _ in range(number):
+            with _holding(names) as stream:  # each has its own, because a file has one position
+                words = [sys.executable, "-I", "-S", "-c", _HELP, os.fspath(root), str(turns)]
+                yield Waiting(words, stdin=stream, keep=[turns])
+
+
+@contextlib.contextmanager
+def _holding(data: bytes) -> "Iterator[IO[bytes]]":
+    with tempfile.TemporaryFile() as stream:
+        stream.write(data)
+        stream.seek(0)
+        yield stream
+
+
+def _pieces(sizes: "Sequence[int]") -> "list[list[int]]":
+    """Return the positions of sizes in pieces of about equal work, what takes longest first."""
+    costs = [size + _TO_OPEN for size in sizes]
+    most = max(_PIECE, sum(costs) // _PIECES)
+    pieces: "list[list[int]]" = []
+    room = 0
     for at in sorted(range(len(sizes)), key=lambda at: -sizes[at]):
-        load, which = loads[0]
-        shares[which].append(at)
-        heapq.heapreplace(loads, (load + sizes[at] + _TO_OPEN, which))
-    return shares
-
-
-def _digests(paths: "Iterable[str]") -> "list[str]":
-    return [_digest(path) for path in paths]
-
-
-def _digest(path: str) -> str:
-    try:
-        return sha256_of_file(path)
-    except OSError:
-        return _MISSING
+        if costs[at] > room:
+            pieces.append([])
+            room = max(most, costs[at])
+        pieces[-1].append(at)
+        room -= costs[at]
+    return pieces

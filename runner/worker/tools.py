@@ -50,18 +50,28 @@ def call(
 
 
 class Waiting:
-    """A program that is started before it is known what for: it reads that from its input, and ends where none comes.
+    """A program that is started before its end is waited for, or before it is known what for.
 
-    FileNotFoundError where there is no such program.
+    FileNotFoundError where there is no such program. What it prints meanwhile has to fit into a pipe.
     """
 
-    def __init__(self, argv: Argv, *, cwd: Optional[os.PathLike[str]], env: Mapping[str, str]) -> None:
-        """Start it; what it prints meanwhile has to fit into a pipe."""
+    def __init__(
+        self,
+        argv: Argv,
+        *,
+        cwd: Optional[os.PathLike[str]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        stdin: Optional[IO[bytes]] = None,
+        keep: Sequence[int] = (),
+    ) -> None:
+        """Start it; without a file as ``stdin`` it waits for what ``finish`` gives it. ``keep``: descriptors it has."""
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(argv, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._process = subprocess.Popen(
+            argv, cwd=cwd, env=env, stdin=stdin or pipe, stdout=pipe, stderr=pipe, pass_fds=keep
+        )
         self._argv = tuple(os.fsdecode(word) for word in argv)
 
-    def finish(self, stdin: bytes) -> Finished:
+    def finish(self, stdin: Optional[bytes] = None) -> Finished:
         """Give it its input and wait for its end."""
         stdout, stderr = self._process.communicate(stdin)
         return Finished(self._argv, self._process.returncode, stdout, stderr)

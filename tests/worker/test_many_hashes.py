@@ -2,12 +2,13 @@
 
 import hashlib
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from runner.worker.many_hashes import _shared_out, sha256_of_files
+from runner.worker.many_hashes import _pieces, hashing, sha256_of_files
 
 
 @pytest.fixture
@@ -39,9 +40,30 @@ def test_a_few_are_hashed_here(files: list[tuple[str, int]], monkeypatch: pytest
     assert sha256_of_files([]) == []
 
 
-def test_work_is_shared_out_by_size() -> None:
-    sizes = [200_000_000, *[0] * 3000, 170_000_000]
-    first, second = _shared_out(sizes, 2)
-    assert sorted([*first, *second]) == list(range(len(sizes)))
-    assert (0 in first, len(sizes) - 1 in second) == (True, True)
-    assert abs(len(first) - len(second)) < 50
+def test_what_a_killed_helper_leaves_is_done_here(files: list[tuple[str, int]]) -> None:
+    with hashing(files) as result:
+        helpers = children()
+        assert helpers
+        for helper in helpers:
+            os.kill(helper, signal.SIGKILL)
+        assert result() == [plainly(path) for path, _ in files]
+
+
+def test_helpers_end_where_nobody_wants_the_result(files: list[tuple[str, int]]) -> None:
+    with hashing(files):
+        assert children()
+    assert not children()
+
+
+def children() -> list[int]:
+    """Return the processes that this one has started, and not yet seen the end of."""
+    return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+def test_work_is_cut_into_pieces_of_about_equal_size() -> None:
+    sizes = [200_000_000, *[0] * 3000, 170_000_000, 3_000_000, 3_000_000]
+    pieces = _pieces(sizes)
+    assert sorted(at for piece in pieces for at in piece) == list(range(len(sizes)))
+    assert pieces[:4] == [[0], [3001], [3002, *pieces[2][1:]], [3003, *pieces[3][1:]]]  # what takes longest comes first
+    assert {len(piece) for piece in pieces[4:-1]} == {133}
+    assert len(_pieces([1_000_000] * 100_000)) < 4100  # their numbers fit into a pipe

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.worker.environment.cache import soundness
 from runner.worker.environment.cache.shelf import hold
-from runner.worker.environment.cache.slot import Marker, Slot, Use, note, uses
+from runner.worker.environment.cache.slot import Marker, Slot, Use, note, uses, watched_of
 from runner.worker.environment.provisions import provisions
 from runner.worker.environment.upkeep import prune, shelved, verify
 from runner.worker.facts import InstalledEnvironment
@@ -108,7 +108,7 @@ def test_after_a_reboot_all_is_read_once(host: Host) -> None:
     marker = slot.read()
     assert isinstance(marker, Marker)
     module = module_of(environment, "blue")
-    watched = soundness.installed.watched(Path(environment.prefix))
+    watched = watched_of(environment.prefix).read_bytes()
     module.write_bytes(b"\0" * module.stat().st_size)  # what a crash can leave of a file that was not yet on the disk
     lost = replace(marker, boot="another", pulse=soundness.installed.pulse(Path(environment.prefix), watched))
     slot.write(lost)

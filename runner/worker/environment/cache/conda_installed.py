@@ -35,13 +35,12 @@ class File(NamedTuple):
     is_link: bool  # its target is a file of its own, and listed
 
 
-def watched(prefix: Path) -> bytes:
-    """Return the paths a quick look goes over, NUL between."""
-    listed = {os.fsencode(file.path) for _, files in _packages(prefix) for file in files if _is_read(file.path)}
-    added = {path for path in distributions.watched(prefix).split(b"\0") if path and path != b"pyvenv.cfg"}
-    lists = {os.fsencode(f"conda-meta/{path.name}") for path in prefix.glob("conda-meta/*.json")}
-    base = os.fsencode(prefix)
-    return b"\0".join(sorted(path for path in {*listed, *added, *lists} if os.path.lexists(os.path.join(base, path))))
+def watched(prefix: Path) -> "set[str]":
+    """Return the paths a quick look goes over."""
+    listed = {file.path for _, files in _packages(prefix) for file in files if _is_read(file.path)}
+    added = distributions.watched(prefix) - {"pyvenv.cfg"}
+    lists = {f"conda-meta/{path.name}" for path in prefix.glob("conda-meta/*.json")}
+    return {*listed, *added, *lists}
 
 
 def others(prefix: Path) -> bytes:

@@ -8,23 +8,26 @@ import csv
 import functools
 import hashlib
 import os
+import re
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 from runner.worker.environment.cache import rest
 from runner.worker.environment.locks.pylock import Locked, built_from, normalised
 from runner.worker.facts import Package
 from runner.worker.hashing import digest_of_directory
-from runner.worker.many_hashes import sha256_of_files
+from runner.worker.many_hashes import hashing
 from runner.worker.stat_cache import stat_key
 from runner.worker.values import dataclass
 
 # Files that depend on the tool or on the path, not on what was installed.
 _NOT_CONTENT = frozenset(("direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json", "uv_build.json"))
 # What no run reads: a quick look is quick because it leaves these out, and a whole one does not.
-_IDLE = (".pyc", ".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".md", ".rst", ".build")
+_IDLE = (".pyc", ".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".md", ".rst", ".build", ".typed")
+_IDLE_PLACES = re.compile(r"/tests?/|\.dist-info/licenses/")
+_SITE = b"/site-packages/"
 
 
 @dataclass(frozen=True)
@@ -105,20 +108,32 @@ def packages(prefix: Path, lock: Collection[Locked]) -> tuple[Package, ...]:
 
 def contents(prefix: Path, names: Optional[Collection[str]] = None) -> tuple[Content, ...]:
     """Read every file of the distributions, or of those named, and return what is in them."""
+    with reading(prefix, names) as read:
+        return read()
+
+
+@contextlib.contextmanager
+def reading(prefix: Path, names: Optional[Collection[str]] = None) -> Iterator[Callable[[], tuple[Content, ...]]]:
+    """Begin to read every file of the distributions; what the block is given returns what is in them."""
     wanted = [one for one in distributions(prefix) if names is None or normalised(one.name) in names]
     listed = [[row for row in _rows(one.info) if _is_content(row.path)] for one in wanted]
     sites = [os.fspath(one.info.parent) for one in wanted]
-    files = [(f"{site}/{row.path}", row.bytes) for site, rows in zip(sites, listed) for row in rows]
-    digests = iter(sha256_of_files(files))
-    return tuple(
-        Content(normalised(one.name), tuple(File(row.path, next(digests), row.sha256) for row in rows))
-        for one, rows in zip(wanted, listed)
-    )
+    with hashing([(f"{site}/{row.path}", row.bytes) for site, rows in zip(sites, listed) for row in rows]) as result:
+        claims = [[(row.path, row.sha256) for row in rows] for rows in listed]  # as long as others read
+
+        def read() -> tuple[Content, ...]:
+            digests = iter(result())
+            return tuple(
+                Content(normalised(one.name), tuple(File(path, next(digests), claim) for path, claim in files))
+                for one, files in zip(wanted, claims)
+            )
+
+        yield read
 
 
-def digest_of(found: Iterable[Content], names: Collection[str]) -> str:
+def digest_of(digests: Mapping[str, str], names: Collection[str]) -> str:
     """Return the installed digest: over the distributions that the lock names, not over what seeds an environment."""
-    return digest_of_directory((one.name, one.digest) for one in found if one.name in names)
+    return digest_of_directory((name, digest) for name, digest in digests.items() if name in names)
 
 
 def top_level(prefix: Path) -> tuple[str, ...]:
@@ -128,14 +143,14 @@ def top_level(prefix: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not rest.is_bytecode(name, names)))
 
 
-def watched(prefix: Path) -> bytes:
-    """Return the paths a quick look goes over, NUL between: all that RECORDs list, but for tests and C sources."""
-    base, found = os.fspath(prefix), ["pyvenv.cfg"]
+def watched(prefix: Path) -> set[str]:
+    """Return the paths a quick look goes over: all that RECORDs list, but for tests and C sources."""
+    found = {"pyvenv.cfg"}
     for one in distributions(prefix):
         site = os.path.relpath(one.info.parent, prefix)
-        paths = (path for path, *_ in _rows(one.info) if not path.endswith(_IDLE) and "/tests/" not in path)
-        found += [_from_prefix(site, path) for path in paths]
-    return os.fsencode("\0".join(sorted(path for path in found if os.path.lexists(f"{base}/{path}"))))
+        paths = (path for path, *_ in _rows(one.info) if not path.endswith(_IDLE) and not _IDLE_PLACES.search(path))
+        found.update(_from_prefix(site, path) for path in paths)
+    return found
 
 
 def others(prefix: Path) -> bytes:
@@ -156,18 +171,37 @@ def _from_prefix(site: str, path: str) -> str:
     return os.path.normpath(f"{site}/{path}") if ".." in path else f"{site}/{path}"
 
 
+def watch(prefix: Path, paths: Collection[str]) -> tuple[bytes, str]:
+    """Return the paths that are there, as ``pulse`` takes them, and their pulse."""
+    wanted = sorted(path for path in paths if path)
+    with contextlib.suppress(OSError):  # hardly ever is one listed that is not there
+        listed = os.fsencode("\0".join(wanted))
+        return listed, pulse(prefix, listed)
+    base = os.fspath(prefix)
+    listed = os.fsencode("\0".join(path for path in wanted if os.path.lexists(f"{base}/{path}")))
+    return listed, pulse(prefix, listed)
+
+
 def pulse(prefix: Path, watched: bytes) -> str:
     """Return the state of the files watched, none of them read: the ctimes, which no edit can set back.
 
     OSError where one is gone.
     """
-    base = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    paths = watched.split(b"\0") if watched else []
+    site = next((path[: path.index(_SITE) + len(_SITE)] for path in paths if _SITE in path), b"")
+    inside = [path[len(site) :] for path in paths if path.startswith(site)]
+    outside = [path for path in paths if not path.startswith(site)]
+    states = array("q", [*_changed(os.path.join(os.fsencode(prefix), site), inside), *_changed(prefix, outside)])
+    return hashlib.blake2b(states.tobytes() + watched, digest_size=16).hexdigest()
+
+
+def _changed(directory: "Path | bytes", paths: Sequence[bytes]) -> list[int]:
+    """Return the ctimes of files of a directory, in ns."""
+    lstat, base = os.lstat, os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:  # relative to a descriptor: the kernel does not go the whole path again for each of thousands of files
-        paths = watched.split(b"\0") if watched else []
-        states = array("q", [os.stat(path, dir_fd=base, follow_symlinks=False).st_ctime_ns for path in paths])
+        return [lstat(path, dir_fd=base).st_ctime_ns for path in paths]
     finally:
         os.close(base)
-    return hashlib.blake2b(states.tobytes() + watched, digest_size=16).hexdigest()
 
 
 def _distribution(info: Path) -> Optional[Distribution]:

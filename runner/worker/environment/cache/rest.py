@@ -25,9 +25,9 @@ def listed(prefix: Path, places: Iterable[str], content: Collection[str]) -> byt
     return b"\0".join(os.fsencode(f"{_state_of(os.path.join(prefix, path))} {path}") for path in found)
 
 
-def paths(listing: bytes) -> "list[bytes]":
+def paths(listing: bytes) -> "list[str]":
     """Return the paths of a listing."""
-    return [os.fsencode(path) for path in _read(listing)]
+    return list(_read(listing))
 
 
 def changed(before: bytes, now: bytes) -> Optional[str]:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment.cache import installed
+from runner.worker.environment.cache.look import State
 from runner.worker.environment.cache.slot import Marker, Slot, Use, held_by, note, others_of, uses_of, watched_of
-from runner.worker.environment.cache.soundness import fault, look_of, python_state, watched_files
-from runner.worker.environment.cache.tracing import plant
+from runner.worker.environment.cache.soundness import fault, python_state
 from runner.worker.environment.mutex import alone, locked, share
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.hashing import sha256_of
@@ -25,10 +24,11 @@ from runner.worker.values import dataclass
 
 @dataclass(frozen=True)
 class Built:
-    """A new environment, and the digest of each of its distributions."""
+    """A new environment, the digest of each of its distributions, and the state of its files."""
 
     environment: InstalledEnvironment
     digests: Mapping[str, str]
+    state: State
 
 
 Build = Callable[[Path], Built]
@@ -126,24 +126,20 @@ def _build(slot: Slot, order: Order, why: str) -> InstalledEnvironment:
     prefix = slot.root / secrets.token_hex(4)
     try:
         built = order.build(prefix)
-        plant(prefix)
         environment = replace(built.environment, key=slot.key, why=why)
-        files = look_of(environment.kind)
-        others = files.others(prefix)
-        watched = watched_files(files, prefix, others)
         marker = Marker(
             directory=prefix.name,
             environment=environment,
-            pulse=installed.pulse(prefix, watched),
+            pulse=built.state.pulse,
             python=python_state(environment),
-            top_level=files.top_level(prefix),
+            top_level=built.state.top_level,
             digests=built.digests,
             made_of=order.made_of,
-            others=sha256_of(others),
+            others=sha256_of(built.state.others),
             boot=boot_id(),
         )
-        watched_of(prefix).write_bytes(watched)
-        others_of(prefix).write_bytes(others)
+        watched_of(prefix).write_bytes(built.state.watched)
+        others_of(prefix).write_bytes(built.state.others)
         held_by(prefix).touch(mode=0o600)
         slot.write(marker)
     except BaseException:

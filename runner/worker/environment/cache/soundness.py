@@ -1,58 +1,22 @@
-"""Whether an environment is as it was built: a quick look before each use, a long one on doubt or on request.
-
-How the files of a kind are looked at is the kind's own affair: a ``Look``. All else is the same for every kind.
-"""
+"""Whether an environment is as it was built: a quick look before each use, a long one on doubt or on request."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Optional
 
 from runner.errors import StoreError
 from runner.worker.environment.cache import installed, rest
+from runner.worker.environment.cache.look import Look, look_of, state_of
 from runner.worker.environment.cache.slot import Marker, Slot, others_of, watched_of
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.files import replace as rewrite
 from runner.worker.hashing import sha256_of
 from runner.worker.processes import boot_id
 from runner.worker.stat_cache import stat_key
-
-
-class Look(Protocol):
-    """How the files of one kind of environment are looked at; the module `installed` is virtualenv's."""
-
-    def watched(self, prefix: Path) -> bytes:
-        """Return the paths, relative and with NUL between, whose ctime a quick look compares."""
-
-    def top_level(self, prefix: Path) -> "tuple[str, ...]":
-        """Return the names that a stray file or a new distribution would add to."""
-
-    def others(self, prefix: Path) -> bytes:
-        """Return the files that are no content of a distribution, as `rest` lists them."""
-
-    def contents(self, prefix: Path, names: Optional[Collection[str]] = None) -> "tuple[installed.Content, ...]":
-        """Read every file of the distributions, or of those named."""
-
-
-def look_of(kind: str) -> Look:
-    """Return how the files of a kind of environment are looked at."""
-    if kind == "conda":
-        from runner.worker.environment.cache import conda_installed as conda
-
-        return conda
-    return _LOOKS.get(kind, installed)
-
-
-def watched_files(look: Look, prefix: Path, others: bytes) -> bytes:
-    """Return the paths that a quick look goes over, NUL between; ``others`` lists the files of no distribution."""
-    found = {*look.watched(prefix).split(b"\0"), *rest.paths(others)}
-    if (prefix / "bin").is_dir():
-        found.add(b"bin")  # for what is added to it
-    return b"\0".join(sorted(found - {b""}))
 
 
 def python_state(environment: InstalledEnvironment) -> "tuple[int, ...]":
@@ -83,9 +47,9 @@ def fault(slot: Slot, marker: Marker) -> Optional[str]:
 
 def _watch_anew(prefix: Path, look: Look) -> str:
     """Make the list of what a quick look goes over again, which was lost; return the state of what it names."""
-    watched = watched_files(look, prefix, look.others(prefix))
-    rewrite(watched_of(prefix), watched)
-    return installed.pulse(prefix, watched)
+    state = state_of(look, prefix)
+    rewrite(watched_of(prefix), state.watched)
+    return state.pulse
 
 
 def broken(slot: Slot, marker: Marker) -> Optional[str]:
@@ -134,6 +98,3 @@ def _named(look: Look, prefix: Path, name: str, there: "tuple[bool, bool]") -> s
         file = next((one.altered for one in look.contents(prefix, {name})), None)
         return f"{name} was edited{f' ({file})' if file else ''}"
     return f"{name} was {'installed into it' if is_there else 'removed from it'}"
-
-
-_LOOKS: "dict[str, Look]" = {"virtualenv": installed}

@@ -13,7 +13,9 @@ from typing import Optional
 from runner.worker.codec import encode
 from runner.worker.environment.cache import conda_installed as installed
 from runner.worker.environment.cache import installed as distributions
+from runner.worker.environment.cache.look import state_of
 from runner.worker.environment.cache.shelf import Built
+from runner.worker.environment.cache.tracing import plant
 from runner.worker.environment.conda import lockfile, program, rattler
 from runner.worker.environment.conda.lockfile import CondaLock
 from runner.worker.environment.installing import gaps, install, install_locals
@@ -56,6 +58,8 @@ def _completed(site: Site, taken: Taken, prefix: Path, lock: CondaLock, by: "tup
     if pip:
         install(site, lock.pip.encode(), prefix)
     install_locals(site, taken.known.locals, prefix)
+    plant(prefix)
+    state = state_of(installed, prefix)
     digests = {one.name: one.digest for one in installed.contents(prefix, read=False)}
     packages = _packages(prefix, lock, pip)
     environment = InstalledEnvironment(
@@ -77,7 +81,7 @@ def _completed(site: Site, taken: Taken, prefix: Path, lock: CondaLock, by: "tup
         },
         gaps=(*gaps(packages, pip), *_gaps(scripts)),
     )
-    return Built(environment, digests)
+    return Built(environment, digests, state)
 
 
 def _install(site: Site, lock: CondaLock, prefix: Path, extracted: Path) -> "list[str]":

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.worker.environment.cache import installed
+from runner.worker.environment.cache.look import State, state_of
 from runner.worker.environment.cache.shelf import Built
+from runner.worker.environment.cache.tracing import plant
 from runner.worker.environment.installing import gaps, install, install_again, install_locals
 from runner.worker.environment.locks import pylock
 from runner.worker.environment.locks.locking import Taken
@@ -22,7 +24,9 @@ def build(site: Site, virtualenv: Virtualenv, taken: Taken, prefix: Path) -> Bui
     made = make(site, virtualenv, prefix)
     install(site, lock, prefix, made.seeds)
     install_locals(site, taken.known.locals, prefix)
-    found = _checked(site, prefix, {one.name for one in named})
+    plant(prefix)
+    found, state = _checked(site, prefix, {one.name for one in named})
+    digests = {one.name: one.digest for one in found}
     packages = installed.packages(prefix, named)
     environment = InstalledEnvironment(
         kind="virtualenv",
@@ -32,25 +36,31 @@ def build(site: Site, virtualenv: Virtualenv, taken: Taken, prefix: Path) -> Bui
         lock=taken.known.lock,
         lock_origin=taken.origin,
         packages=packages,
-        installed_digest=installed.digest_of(found, {one.name for one in named}),
+        installed_digest=installed.digest_of(digests, {one.name for one in named}),
         built_by=made.by,
         installed_by=site.uv.version,
         variables={"VIRTUAL_ENV": str(prefix)},
         gaps=tuple(gaps(packages, named)),
     )
-    return Built(environment, {one.name: one.digest for one in found})
+    return Built(environment, digests, state)
 
 
-def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[installed.Content, ...]":
+def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[tuple[installed.Content, ...], State]":
     """Read what was installed; what differs from its archive's own list is fetched anew.
 
     An environment that is hard-linked with uv's cache, and edited, has changed the cache as well. A careless list
     differs again, and then that is what was published.
     """
-    found = installed.contents(prefix)
+    found, state = _noted(prefix)
     wrong = sorted(one.name for one in found if one.name in names and one.altered)
     if not wrong:
-        return found
+        return found, state
     site.say(f"note: uv's cache does not hold what was published as {', '.join(wrong)}: fetched anew")
     install_again(site, wrong, prefix)
-    return installed.contents(prefix)
+    return _noted(prefix)
+
+
+def _noted(prefix: Path) -> "tuple[tuple[installed.Content, ...], State]":
+    with installed.reading(prefix) as read:  # which is the larger part of the work, and shared
+        state = state_of(installed, prefix)
+        return read(), state

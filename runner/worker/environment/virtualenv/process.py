@@ -29,7 +29,8 @@ with contextlib.suppress(Exception, SystemExit):  # what is wrong is said when i
 prefix = os.fsdecode(sys.stdin.buffer.read())
 if prefix:
     run_with_catch([*words, "--no-seed", prefix])
-    print(*seeds, sep="\\n")
+    print(*seeds, sep="\\n", flush=True)
+    os._exit(0)  # to clear away all that was loaded would take longer than making the environment
 """
 
 

@@ -43,6 +43,7 @@ class Channels:
     priority: str | None
     logins: Mapping[str, Login] = field(default_factory=dict, repr=False)
     condarc: Condarc = field(default_factory=Condarc, repr=False)
+    unset: tuple[str, ...] = ()  # variables that are named and not set
 
 
 def channels(
@@ -57,7 +58,8 @@ def channels(
 
     ``extra`` are those that only single packages name, ``archives`` the addresses of packages by themselves.
     """
-    condarc = read_condarc(environ)
+    condarc, extra, archives = read_condarc(environ), tuple(extra), tuple(archives)
+    named = tuple(named) or condarc.channels
     logins: dict[str, Login] = {}
 
     def known(names: Iterable[str]) -> tuple[str, ...]:
@@ -70,9 +72,11 @@ def channels(
             found.append(url)
         return tuple(dict.fromkeys(found))
 
-    urls = known([*(named or condarc.channels), *extra])
+    urls = known([*named, *extra])
     hosts = {urlsplit(url).hostname or "" for url in (*urls, *known(archives))} - {"", *logins}
-    return Channels(urls, condarc.priority, {**_known_logins(hosts, environ), **logins}, condarc)
+    variables = (_variable(match) for name in (*named, *extra, *archives) for match in _VARIABLE.finditer(name))
+    unset = tuple(dict.fromkeys(name for name in variables if name not in environ))
+    return Channels(urls, condarc.priority, {**_known_logins(hosts, environ), **logins}, condarc, unset)
 
 
 def addresses(name: str, condarc: Condarc, project: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -93,20 +97,16 @@ def addresses(name: str, condarc: Condarc, project: Path, environ: Mapping[str, 
 
 
 def _filled_in(name: str, environ: Mapping[str, str]) -> str:
-    """Return a channel with its variables filled in; ProjectError where nothing is left, or one is not set."""
-
-    def value(match: re.Match[str]) -> str:
-        found = environ.get(match.group(1) or match.group(2))
-        if found is None:
-            message = f"the channel {name!r} names a variable that is not set: {match.group()}"
-            raise ProjectError(message, hint=f"`export {match.group(1) or match.group(2)}=...` before the run")
-        return found
-
-    filled = _VARIABLE.sub(value, name).strip()
+    """Return a channel with its variables filled in, where they are set; ProjectError where nothing is left."""
+    filled = _VARIABLE.sub(lambda match: environ.get(_variable(match), match.group()), name).strip()
     if not filled:
         message = f"a channel has no name: {name!r}"
         raise ProjectError(message, hint="name one, `conda-forge` for instance, or remove the line below `channels:`")
     return filled
+
+
+def _variable(match: re.Match[str]) -> str:
+    return match.group(1) or match.group(2)
 
 
 def _expect_address(text: str) -> None:

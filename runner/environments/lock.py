@@ -44,6 +44,7 @@ def lock(
     # What a container copies from the caller is asked for when it runs, not here.
     environ = {**dict.fromkeys((name for name, _ in choice.variables), ""), **caller_environ}
     planned = plan(project, choice, manager=ask.manager, caller_environ=environ)
+    planned.expect_set()
     if planned.spec.kind == "container":
         from runner.environments.image_lock import lock_image
 

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from runner.errors import EnvironmentBuildError, FormatError
 from runner.worker.environment.interpreters.identity import Interpreters
 from runner.worker.environment.locks.project_lock import all_of, bound, expect_fresh
 from runner.worker.hashing import sha256_of
@@ -25,6 +26,8 @@ def refuse_unusable(project: Path, wanted: EnvironmentSpec, cache: Path, *, here
         from runner.worker.environment.conda.locking import fresh_locks_of
 
         fresh_locks_of(project, wanted, host_platform())
+    elif wanted.kind == "container" and not upgrade and not wanted.build:
+        _expect_image(project, wanted)
     elif wanted.kind == "virtualenv":
         locks = () if upgrade else all_of(project)
         interpreter = Interpreters(cache, os.environ).identify(Path(sys.executable)) if locks and here else None
@@ -40,6 +43,8 @@ def inspect(project: Path, wanted: EnvironmentSpec) -> None:
         from runner.worker.environment.conda.locking import fresh_locks_of
 
         fresh_locks_of(project, wanted)
+    elif wanted.kind == "container":
+        _expect_image(project, wanted)
     elif wanted.kind == "virtualenv":
         expect_fresh(project, wanted)
         for one in all_of(project):
@@ -47,6 +52,15 @@ def inspect(project: Path, wanted: EnvironmentSpec) -> None:
         texts = _foreign(project, wanted)
         if texts:
             _read(wanted.source, texts)
+
+
+def _expect_image(project: Path, wanted: EnvironmentSpec) -> None:
+    from runner.worker.containers.lock import of_project
+
+    try:
+        of_project(project, wanted.image or "")
+    except FormatError as error:
+        raise EnvironmentBuildError(error.message, hint=error.hint) from None
 
 
 def _foreign(project: Path, wanted: EnvironmentSpec) -> tuple[bytes, ...]:

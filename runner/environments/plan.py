@@ -33,6 +33,13 @@ class Planned:
     spec: EnvironmentSpec
     warnings: tuple[str, ...] = ()
     installer: Mapping[str, str] = field(default_factory=dict)  # may hold credentials
+    unset: tuple[str, ...] = ()  # variables that channels name, and that the caller has not set
+
+    def expect_set(self) -> None:
+        """Raise ProjectError where a channel cannot be told from its name: `check` has no need of it, a run has."""
+        if self.unset:
+            message = f"{self.spec.source}: a channel names a variable that is not set: {self.unset[0]}"
+            raise ProjectError(message, hint=f"`export {self.unset[0]}=...` before the run")
 
 
 def plan(project: Path, choice: Choice, *, manager: str | None = None, caller_environ: Mapping[str, str]) -> Planned:
@@ -117,7 +124,7 @@ def _conda_env(project: Path, name: str, manager: str | None, environ: Mapping[s
         packages=found.specifications(address),
         variables=found.variables,
     )
-    return _planned(spec, gathered, environ, warnings=found.warnings)
+    return replace(_planned(spec, gathered, environ, warnings=found.warnings), unset=meant.unset)
 
 
 def _with_lists(

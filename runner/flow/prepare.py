@@ -61,6 +61,7 @@ def prepare(ask: Ask, store: Store, say: Say) -> Iterator[Prepared]:
         environment = plan_environment(
             source.project, planning.choice_of(project, entry), manager=ask.env_manager, caller_environ=os.environ
         )
+        environment.expect_set()
         environment = contained(environment, ask)
         refuse_unusable(source.project, environment.spec, store.cache, here=ask.backend == "local", upgrade=ask.upgrade)
         captured = _captured(ask, [entry, *project.entry_points.values()], source, store)

@@ -97,6 +97,13 @@ def test_a_locked_project_keeps_its_image(mlrun: Mlrun, project: Project, engine
     said = mlrun("run", project.path, NOT_SET="x")
     assert said.code == 125
     assert "image.mlrun.json is for the image localhost/locked:1" in said.err
+    assert len(mlrun("list", "--json").ok().json["runs"]) == 1  # told before there is another run
+    assert "image.mlrun.json is for the image localhost/locked:1" in mlrun("check", project.path).out
+    project.write("image.mlrun.json", "[" * 100_000)
+    assert "error: image.mlrun.json is no JSON: " in mlrun("run", project.path, NOT_SET="x").err
+    project.write("MLproject", (project.path / "MLproject").read_text().replace("locked:2", "locked:1"))
+    said = mlrun("lock", project.path, "--upgrade")
+    assert "the image localhost/locked:1 is here as it was, and podman" in said.err
 
 
 def test_no_value_is_on_a_command_line_or_with_the_engine(mlrun: Mlrun, project: Project, engine: Podman):

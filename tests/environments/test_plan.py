@@ -354,8 +354,9 @@ def test_merged_keys_of_an_environment_file_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("channels: ['$OURS']\n", "the channel '$OURS' names a variable that is not set: $OURS"),
-        ("channels: ['https://${OURS}@h.org/c']\n", "names a variable that is not set: ${OURS}"),
+        ("channels: ['$OURS']\n", "conda.yaml: a channel names a variable that is not set: OURS"),
+        ("channels: ['https://${OURS}@h.org/c']\n", "a channel names a variable that is not set: OURS"),
+        ("dependencies: ['https://$OURS@h.org/c/noarch/a-1-0.conda']\n", "a variable that is not set: OURS"),
         ("channels: ['http://u:word@[::1/c']\n", "the channel 'http://[::1/c' is no address: "),
         ("channels: ['']\n", "a channel has no name"),
         (
@@ -367,7 +368,7 @@ def test_merged_keys_of_an_environment_file_count(tmp_path: Path) -> None:
 def test_a_channel_that_cannot_be_meant_is_told(tmp_path: Path, text: str, message: str) -> None:
     write(tmp_path, conda__yaml=text)
     with pytest.raises(ProjectError) as caught:
-        planned(tmp_path)
+        planned(tmp_path).expect_set()
     assert message in caught.value.message
     assert caught.value.hint
 

@@ -183,6 +183,12 @@ def test_variables_of_a_container_are_asked_for_at_the_run(tmp_path, monkeypatch
     assert [finding.code for finding in check(tmp_path)] == ["not-supported"]
 
 
+def test_variables_of_channels_are_asked_for_at_the_run(tmp_path):
+    write(tmp_path, "conda_env: env.yaml\nentry_points: {main: {command: ls}}")
+    (tmp_path / "env.yaml").write_text("channels: ['https://$SURELY_NOT_SET@h.org/c']\ndependencies: [python]\n")
+    assert check(tmp_path) == ()
+
+
 @pytest.mark.parametrize(
     ("command", "said"), [("python a.py --x {x}", 0), ("a && b", 1), ("a > out", 1), ("a $(b)", 1)]
 )

@@ -77,7 +77,8 @@ class EngineImages:
             reason = last_line(done.complaint)
             if "short-name" not in reason and "unqualified" not in reason:
                 break
-        message = f"the image {name} is not here, and {self.engine.version} cannot pull it: {reason}"
+        absent = "is here as it was" if self.look_up(name) else "is not here"
+        message = f"the image {name} {absent}, and {self.engine.version} cannot pull it: {reason}"
         raise EnvironmentBuildError(message, hint=_cure(reason, self.engine))
 
     def pinned(self, lock: ImageLock, say: Say, *, offline: bool) -> Image:

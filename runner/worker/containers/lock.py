@@ -48,7 +48,7 @@ def read(data: bytes, place: str) -> ImageLock:
     """Return the lock that ``data`` holds; FormatError names what does not fit."""
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"{place} is no JSON: {error}"
         raise FormatError(message, hint="`mlrun lock` writes it anew") from None
     return decode(ImageLock, value, place)
@@ -60,6 +60,9 @@ def of_project(project: Path, image: str) -> Optional[ImageLock]:
         lock = read((project / PROJECT_LOCK).read_bytes(), PROJECT_LOCK)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        message = f"{PROJECT_LOCK} cannot be read: {error.strerror}"
+        raise EnvironmentBuildError(message, hint="make it readable, or remove it") from None
     if lock.image != image:
         message = f"{PROJECT_LOCK} is for the image {lock.image}, and the project asks for {image}"
         raise EnvironmentBuildError(message, hint="`mlrun lock` writes it anew")

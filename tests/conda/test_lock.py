@@ -132,6 +132,15 @@ def test_a_lock_for_another_platform(mlrun: Mlrun, project: Project, channel: Ch
     assert "linux-64" in said.err
 
 
+def test_a_lock_of_another_entry_points_environment_is_not_called_stale(mlrun: Mlrun, project: Project):
+    project.write("MLproject", "entry_points: {main: {command: ls}, b: {conda_env: b.yaml, command: ls}}\n")
+    project.write("b.yaml", "channels: [../channel]\ndependencies: [green]\n")
+    mlrun("lock", project.path, "-e", "b").ok()
+    said = mlrun("run", project.path)
+    assert f"error: {NAME} is for the environment of b.yaml, and this one is of conda.yaml\n" in said.err
+    mlrun("run", project.path, "-e", "b").ok()
+
+
 def test_packages_as_of_a_date(mlrun: Mlrun, project: Project, channel: Channel):
     channel.module("green", "2.0", timestamp=1_750_000_000_000)  # June 2025
     project.write("conda.yaml", "channels: [../channel]\ndependencies: [python, green]\n")

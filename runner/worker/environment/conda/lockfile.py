@@ -49,6 +49,7 @@ class CondaLock:
     channels: tuple[str, ...] = ()  # that it was solved from
     virtual: tuple[str, ...] = ()  # virtual packages of the host that it was solved for: __glibc=2.36
     specification: str = ""  # digest of what it answers to
+    source: str = ""  # the file that asks for it; "" where an earlier mlrun did not say
     pip: str = ""  # pylock.toml (PEP 751) of what pip adds; "" for nothing
     version: int = VERSION
 

@@ -107,12 +107,21 @@ def fresh_locks_of(project: Path, wanted: EnvironmentSpec, *platforms: str) -> "
         except OSError as error:
             message = f"cannot read {project / name}: {error.strerror}"
             raise EnvironmentBuildError(message) from error
-        if lockfile.read(data, name).specification != specification(wanted):
-            message = f"{name} is stale: the environment files have changed since `mlrun lock` wrote it"
-            hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
-            raise EnvironmentBuildError(message, hint=hint)
+        lock = lockfile.read(data, name)
+        if lock.specification != specification(wanted):
+            raise _other_lock(name, lock, wanted)
         found[platform] = data
     return found
+
+
+def _other_lock(name: str, lock: CondaLock, wanted: EnvironmentSpec) -> EnvironmentBuildError:
+    if lock.source not in ("", wanted.source):  # entry points may have environments of their own
+        message = f"{name} is for the environment of {lock.source}, and this one is of {wanted.source}"
+        hint = "`mlrun lock` makes it for this one (`-e NAME`: an entry point's); `--upgrade` runs without it, once"
+    else:
+        message = f"{name} is stale: the environment files have changed since `mlrun lock` wrote it"
+        hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
+    return EnvironmentBuildError(message, hint=hint)
 
 
 def asked(site: Site) -> dict[str, str]:

@@ -63,7 +63,8 @@ def _solve(site: Site, wish: Wish, moment: Optional[str]) -> CondaLock:
     own = program.of(site) if platform == host_platform() else None
     by = own.name if own else f"{rattler.NAME} {rattler.VERSION}"
     site.say(f"solving {wanted.source or 'the conda packages'} with {by} for {platform}")
-    lock = CondaLock(platform, (), channels=wanted.channels, specification=specification(wanted))
+    answers_to = specification(wanted)
+    lock = CondaLock(platform, (), channels=wanted.channels, specification=answers_to, source=wanted.source)
     if own is not None:
         packages, brought = _by_program(site, own, _specs(site, wish))
         lock = replace(lock, packages=packages)

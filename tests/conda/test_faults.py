@@ -111,7 +111,7 @@ def test_a_swapped_archive_is_refused(host: CondaHost, spec: RunSpec) -> None:
         EnvironmentBuildError, match=r"green-1\.0-0\.tar\.bz2 is not the archive that was locked"
     ) as caught:
         host.carry_out(pinned)
-    assert "do not trust it" in caught.value.hint
+    assert "`--upgrade` (`mlrun run`, `mlrun lock`) if on purpose; else do not trust it" in caught.value.hint
     assert not [path for path in (host.cache / "envs").rglob("*") if path.name == "green.py"]
     archive.write_bytes(genuine)
     assert host.carry_out(pinned).lock == lock
@@ -257,6 +257,24 @@ def test_archives_that_a_build_is_about_to_use_are_not_pruned(host: CondaHost) -
         server.shutdown()
     assert {one.name for one in found.packages} == {"first", "second"}
     assert "archives" not in pruned
+
+
+def test_what_ended_py_rattler_is_told(host: CondaHost) -> None:
+    class Deadly(Quiet):
+        def do_GET(self) -> None:  # noqa: N802 - its name is given
+            for path in Path("/proc/self/task").glob("*/children"):
+                for child in path.read_text().split():
+                    if b"conda.tool" in Path("/proc", child, "cmdline").read_bytes():
+                        os.kill(int(child), signal.SIGKILL)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Deadly, directory=str(host.channel.path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(
+            EnvironmentBuildError, match=r"cannot be solved: py-rattler was ended by signal 9$"
+        ) as caught:
+            host.conda("first", channels=(f"http://127.0.0.1:{server.server_address[1]}",))
+        server.shutdown()
+    assert "run it again" in caught.value.hint
 
 
 def test_a_channel_that_went_since_is_named(host: CondaHost) -> None:

@@ -147,7 +147,7 @@ def _expect_hash(one: CondaPackage, path: Path) -> None:
 
 def _other_archive(name: str, found: str) -> EnvironmentBuildError:
     message = f"{name} is not the archive that was locked: it has sha256 {found}"
-    hint = "the archive was replaced: if on purpose, `mlrun lock` or `--upgrade` resolves anew; else do not trust it"
+    hint = "the archive was replaced: `--upgrade` (`mlrun run`, `mlrun lock`) if on purpose; else do not trust it"
     return EnvironmentBuildError(message, hint=hint)
 
 

@@ -53,7 +53,7 @@ _HINTS = {
     "unsolvable": "change the versions that exclude each other in the conda file, or name the channel that has them",
     "later": "take a later --exclude-newer, or none: what was built after that day counts as not there",
     "spec": "write `name=version`, `name>=1.2,<2` or `channel::name`",
-    "hash": "the archive was replaced: if on purpose, `mlrun lock` or `--upgrade` resolves anew; else do not trust it",
+    "hash": "the archive was replaced: `--upgrade` (`mlrun run`, `mlrun lock`) if on purpose; else do not trust it",
     "space": "free some space (`mlrun env prune`), or point MLRUN_CACHE at a larger disk",
     "refused": "give the user and password in ~/.netrc, or log in with `rattler auth login` or `pixi auth login`",
     "gone": "check the channels' addresses; what a channel has dropped, `mlrun lock --upgrade` replaces",
@@ -98,6 +98,11 @@ def environment(site: Site) -> InstalledEnvironment:
 
 def _failure(operation: str, error: "Mapping[str, str] | None", done: Finished) -> EnvironmentBuildError:
     doing = {"solve": "solved", "install": "installed"}.get(operation, "read")
+    if error is None and done.code < 0:
+        return EnvironmentBuildError(
+            f"the conda packages cannot be {doing}: {NAME} was ended by signal {-done.code}",
+            hint="run it again; where memory is short, the kernel ends what has most of it",
+        )
     if error is None:
         last = (done.complaint.splitlines() or ["no word"])[-1]
         return EnvironmentBuildError(

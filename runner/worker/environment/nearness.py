@@ -15,6 +15,7 @@ from runner.worker.spec import Interpreter
 from runner.worker.values import dataclass
 
 _SPOKEN = 3  # differences that one line names
+_SHORT = 12  # digits of a digest that are shown
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ def _of_interpreter(mine: Optional[Interpreter], theirs: Optional[Interpreter]) 
     here, there = f"Python {spoken(mine)}", f"Python {spoken(theirs)}"
     if here != there:
         yield f"{there} instead of {here}"
-    elif (mine.build, mine.sha256) != (theirs.build, theirs.sha256):
+    elif mine.build == theirs.build and mine.sha256 != theirs.sha256:
+        yield f"another file of {here} ({theirs.sha256[:_SHORT]} instead of {mine.sha256[:_SHORT]})"
+    elif mine.build != theirs.build:
         yield f"another build of {here} ({theirs.build} instead of {mine.build})"
     if mine.platform != theirs.platform:
         yield f"{theirs.platform} instead of {mine.platform}"

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from runner.worker.environment import nearness
 from runner.worker.environment.cache import soundness
 from runner.worker.environment.cache.shelf import hold
 from runner.worker.environment.cache.slot import Marker, Slot, Use, note, uses, watched_of
@@ -122,6 +123,15 @@ def test_after_a_reboot_all_is_read_once(host: Host) -> None:
     assert isinstance(marker, Marker)
     assert marker.boot == ""
     assert verify(host.cache, again.key or "") is None
+
+
+def test_a_python_that_was_replaced_by_a_like_one_is_told_apart(host: Host) -> None:
+    recipe = nearness.of_installed(host.prepare("blue"), {})
+    assert recipe.interpreter is not None
+    one, other = (replace(recipe, interpreter=replace(recipe.interpreter, sha256=digit * 64)) for digit in "01")
+    [phrase] = nearness.differences(one, other)
+    assert phrase.startswith("another file of Python 3")
+    assert phrase.endswith("(111111111111 instead of 000000000000)")
 
 
 def test_why_it_was_built_names_the_nearest(host: Host) -> None:

@@ -24,13 +24,14 @@ _KNOWN = ("linux-64", "linux-aarch64", "linux-ppc64le", "osx-64", "osx-arm64")
 def lock_conda(site: Site, planned: Planned, ask: LockAsk) -> tuple[Locked, ...]:
     """Solve a conda project for this host and for the platforms it has locks for, or for those that are asked for."""
     here = lockfile.host_platform()
-    others = tuple(platform for platform in locking.platforms_of(site.project) if platform != here)
+    known = locking.platforms_of(site.project, site.wanted) or locking.left_behind(site.project)
+    others = tuple(platform for platform in known if platform != here)
     platforms = tuple(map(_platform, ask.platforms)) or (here, *others)
     return written((_lock(site, platform, ask) for platform in platforms), planned.warnings)
 
 
 def _lock(site: Site, platform: str, ask: LockAsk) -> tuple[Locked, bytes]:
-    path = site.project / locking.project_lock(platform)
+    path = locking.place_for(site.project, site.wanted, platform)
     before = path.read_bytes() if path.is_file() else None
     preferred = None if ask.upgrade else _sound(before)
     lock = solve(site, Wish(platform, preferred, ask.upgrade_packages, ask.python)).lock

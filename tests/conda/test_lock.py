@@ -108,6 +108,41 @@ def test_a_stale_lock_stops_a_run(mlrun: Mlrun, project: Project):
     mlrun("run", project.path).ok()
 
 
+def test_each_environment_of_a_project_has_a_lock_of_its_own(mlrun: Mlrun, project: Project, channel: Channel):
+    project.write("envs/more.yaml", "channels: [../channel]\ndependencies: [python, green>=1]\n")
+    command = "'python -c \"import green; print(green.VERSION)\"'"
+    project.write(
+        "MLproject", f"entry_points:\n  main: {{command: {command}}}\n"
+        f"  more: {{command: {command}, conda_env: envs/more.yaml}}\n"
+    )  # fmt: skip
+    mlrun("lock", project.path).ok()
+    before = (project.path / NAME).read_bytes()
+    said = mlrun("run", project.path, "-e", "more")
+    assert said.code == 125
+    assert f"{NAME} is for the environment of conda.yaml, and this one is of envs/more.yaml" in said.err
+    channel.module("green", "2.0")
+    mlrun("lock", project.path, "-e", "more").ok()
+    own = project.path / f"condalock.mlrun-envs-more.{HERE}.json"
+    assert (own.exists(), (project.path / NAME).read_bytes()) == (True, before)
+    assert mlrun("run", project.path).ok().out == "1.0\n"
+    assert mlrun("run", project.path, "-e", "more").ok().out == "2.0\n"
+    mlrun("check", project.path).ok()
+    project.write("envs/more.yaml", "channels: [../channel]\ndependencies: [python, green]\n")
+    assert f"{own.name} is stale" in mlrun("run", project.path, "-e", "more").err
+    assert mlrun("run", project.path).ok().out == "1.0\n"
+
+
+def test_a_lock_follows_a_file_that_is_renamed(mlrun: Mlrun, project: Project, channel: Channel):
+    mlrun("lock", project.path).ok()
+    channel.module("green", "2.0")
+    (project.path / "conda.yaml").rename(project.path / "env.yaml")
+    project.write("MLproject", "conda_env: env.yaml\nentry_points: {main: {command: 'python main.py'}}\n")
+    assert "is for the environment of conda.yaml, and this one is of env.yaml" in mlrun("run", project.path).err
+    mlrun("lock", project.path).ok()
+    assert [path.name for path in project.path.glob("condalock.*")] == [NAME]
+    assert mlrun("run", project.path).ok().out == "1.0 1.0\n"
+
+
 def test_a_lock_for_another_platform(mlrun: Mlrun, project: Project, channel: Channel):
     for name in ("python", "native"):
         channel.package(name, "3.11.7" if name == "python" else "1.0", subdir=OTHER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional
@@ -10,7 +11,7 @@ from typing import Optional
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment.conda import lockfile
 from runner.worker.environment.conda.lockfile import PRIORITY, CondaLock
-from runner.worker.environment.locks import locking, sent
+from runner.worker.environment.locks import belonging, locking, sent
 from runner.worker.environment.locks.locking import Known, Local, Taken
 from runner.worker.environment.locks.project_lock import specification
 from runner.worker.environment.site import Site
@@ -18,13 +19,34 @@ from runner.worker.facts import Gap
 from runner.worker.files import Json
 from runner.worker.libc import libc
 from runner.worker.spec import EnvironmentSpec
+from runner.worker.values import dataclass
 
 _OVERRIDES = "CONDA_OVERRIDE_"
+_START, _END = "condalock.mlrun", ".json"
 
 
-def project_lock(platform: str) -> str:
+@dataclass(frozen=True)
+class Committed:
+    """A lock that lies in a project."""
+
+    name: str
+    word: str  # what its name has for its environment; "" for the first one that was locked
+    platform: str
+    data: bytes
+    lock: CondaLock
+
+    def is_of(self, wanted: EnvironmentSpec) -> bool:
+        """Whether it was made for an environment, stale or not: entry points may have environments of their own."""
+        return belonging.is_of(self.lock.source, wanted) or self.lock.specification == specification(wanted)
+
+    def is_left_behind(self, project: Path) -> bool:
+        """Whether the file that asked for its environment is gone."""
+        return belonging.is_left_behind(self.lock.source, project)
+
+
+def project_lock(platform: str, word: str = "") -> str:
     """Return the name of the lock that `mlrun lock` writes into a project, for a platform."""
-    return f"condalock.mlrun.{platform}.json"
+    return f"{_START}{word}.{platform}{_END}"
 
 
 def take(site: Site) -> Taken:
@@ -73,55 +95,80 @@ def _standing(site: Site) -> Optional[Taken]:
     """Return the lock that the project or an earlier run has left."""
     own = None if site.placement.upgrade else own_lock(site)
     if own is not None:
-        return Taken(_known_of(site, site.objects.add(own), project_lock(lockfile.host_platform())), "project")
+        return Taken(_known_of(site, site.objects.add(own.data), own.name), "project")
     return locking.remembered(site, asked(site))
 
 
-def own_lock(site: Site) -> Optional[bytes]:
+def own_lock(site: Site) -> Optional[Committed]:
     """Return the lock that `mlrun lock` left in the project for this host's platform, None where there is none."""
     here = lockfile.host_platform()
     found = fresh_locks_of(site.project, site.wanted, here)
     if here in found:
         return found[here]
-    others = platforms_of(site.project)
+    others = platforms_of(site.project, site.wanted)
     if others:
         site.say(f"note: the project has a lock for {', '.join(others)}, and none for {here}: solved anew")
     return None
 
 
-def platforms_of(project: Path) -> tuple[str, ...]:
-    """Return the platforms that a project has locks for."""
-    start, end = project_lock("*").split("*")
-    return tuple(sorted(path.name[len(start) : -len(end)] for path in project.glob(project_lock("*"))))
+def platforms_of(project: Path, wanted: EnvironmentSpec) -> tuple[str, ...]:
+    """Return the platforms that a project has locks of an environment for."""
+    return tuple(sorted({one.platform for one in _committed(project, damaged=False) if one.is_of(wanted)}))
 
 
-def fresh_locks_of(project: Path, wanted: EnvironmentSpec, *platforms: str) -> "dict[str, bytes]":
-    """Return a project's locks; EnvironmentBuildError where the environment files have changed since."""
-    found = {}
-    for platform in platforms or platforms_of(project):
-        name = project_lock(platform)
-        try:
-            data = (project / name).read_bytes()
-        except FileNotFoundError:
+def left_behind(project: Path) -> tuple[str, ...]:
+    """Return the platforms of the locks whose environment file is gone: it may have another name now."""
+    return tuple(sorted({one.platform for one in _committed(project, damaged=False) if one.is_left_behind(project)}))
+
+
+def place_for(project: Path, wanted: EnvironmentSpec, platform: str) -> Path:
+    """Return where the lock of an environment lies or belongs; no other one's is written over.
+
+    The plain name is for the first environment that is locked; one whose file is gone makes room.
+    """
+    found = [one for one in _committed(project, damaged=False) if one.is_of(wanted) or not one.is_left_behind(project)]
+    mine = [one for one in found if one.is_of(wanted)]
+    is_plain_taken = any(not one.word for one in found if one not in mine)
+    words = [*(one.word for one in mine), *([] if is_plain_taken else [""]), *belonging.words_of(wanted)]
+    others = {one.name for one in found if one not in mine}
+    for word in words:
+        if project_lock(platform, word) not in others:
+            return project / project_lock(platform, word)
+    raise belonging.no_room(wanted, sorted(others))
+
+
+def fresh_locks_of(project: Path, wanted: EnvironmentSpec, *platforms: str) -> "dict[str, Committed]":
+    """Return an environment's locks in its project, by platform.
+
+    EnvironmentBuildError where the environment files have changed since, or where only others are locked.
+    """
+    found = [one for platform in platforms or ("*",) for one in _committed(project, platform)]
+    mine = [one for one in found if one.is_of(wanted)]
+    if found and not mine and not platforms_of(project, wanted):
+        raise belonging.of_another(found[0].name, found[0].lock.source, wanted)
+    for one in mine:
+        if one.lock.specification != specification(wanted):
+            message = f"{one.name} is stale: the environment files have changed since `mlrun lock` wrote it"
+            hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
+            raise EnvironmentBuildError(message, hint=hint)
+    return {one.platform: one for one in mine}
+
+
+def _committed(project: Path, platform: str = "*", *, damaged: bool = True) -> "Iterator[Committed]":
+    """Yield the locks that lie in a project, the plain name first; a damaged one is an error, or left out."""
+    for path in sorted(project.glob(project_lock(platform, "*")), key=lambda path: (len(path.name), path.name)):
+        word, _, subdir = path.name[len(_START) : -len(_END)].rpartition(".")
+        if word[:1] not in ("", "-"):
             continue
+        try:
+            data = path.read_bytes()
+            yield Committed(path.name, word, subdir, data, lockfile.read(data, path.name))
         except OSError as error:
-            message = f"cannot read {project / name}: {error.strerror}"
+            message = f"cannot read {path}: {error.strerror}"
             raise EnvironmentBuildError(message) from error
-        lock = lockfile.read(data, name)
-        if lock.specification != specification(wanted):
-            raise _other_lock(name, lock, wanted)
-        found[platform] = data
-    return found
-
-
-def _other_lock(name: str, lock: CondaLock, wanted: EnvironmentSpec) -> EnvironmentBuildError:
-    if lock.source not in ("", wanted.source):  # entry points may have environments of their own
-        message = f"{name} is for the environment of {lock.source}, and this one is of {wanted.source}"
-        hint = "`mlrun lock` makes it for this one (`-e NAME`: an entry point's); `--upgrade` runs without it, once"
-    else:
-        message = f"{name} is stale: the environment files have changed since `mlrun lock` wrote it"
-        hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
-    return EnvironmentBuildError(message, hint=hint)
+        except EnvironmentBuildError:
+            if damaged:
+                raise
 
 
 def asked(site: Site) -> dict[str, str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import posixpath
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Optional
@@ -16,6 +14,7 @@ from runner.worker.environment.interpreters import versions
 from runner.worker.environment.interpreters.discovery import fits
 from runner.worker.environment.interpreters.identity import describe, spoken
 from runner.worker.environment.interpreters.platforms import Target, same_platform
+from runner.worker.environment.locks import belonging
 from runner.worker.environment.site import Site
 from runner.worker.files import Json, canonical
 from runner.worker.hashing import sha256_of
@@ -56,13 +55,11 @@ class ProjectLock:
 
     def is_of(self, wanted: EnvironmentSpec) -> bool:
         """Whether it was made for an environment, stale or not: entry points may have environments of their own."""
-        source = self.header.source
-        same = posixpath.normpath(source) == posixpath.normpath(wanted.source)
-        return same or not source or self.header.specification == specification(wanted)
+        return belonging.is_of(self.header.source, wanted) or self.header.specification == specification(wanted)
 
     def is_left_behind(self, project: Path) -> bool:
         """Whether the file that asked for its environment is gone."""
-        return bool(self.header.source) and not (project / self.header.source).exists()
+        return belonging.is_left_behind(self.header.source, project)
 
 
 def all_of(project: Path, *, strict: bool = False) -> tuple[ProjectLock, ...]:
@@ -87,10 +84,7 @@ def of(locks: Iterable[ProjectLock], wanted: EnvironmentSpec) -> tuple[ProjectLo
     found = tuple(locks)
     mine = tuple(one for one in found if one.is_of(wanted))
     if found and not mine:
-        name = wanted.source or "no environment file"
-        message = f"{found[0].name} is for the environment of {found[0].header.source}, and this one is of {name}"
-        hint = "`mlrun lock` writes a lock for this one (`-e NAME`: an entry point's); `--upgrade` runs without, once"
-        raise EnvironmentBuildError(message, hint=hint)
+        raise belonging.of_another(found[0].name, found[0].header.source, wanted)
     return mine
 
 
@@ -165,16 +159,13 @@ def place_for(project: Path, wanted: EnvironmentSpec, target: Target, *, host: b
         # this host's lock follows its Python
         if name not in found or (host and name in mine and mine[name].is_on(target.platform)):
             return project / name
-    message = f"the names for a lock of {wanted.source} are all taken: {', '.join(found)}"
-    raise EnvironmentBuildError(message, hint="remove those that are needed no more, then `mlrun lock`")
+    raise belonging.no_room(wanted, list(found))
 
 
 def _places(found: Mapping[str, ProjectLock], wanted: EnvironmentSpec, target: Target, *, host: bool) -> Iterator[str]:
-    """Yield the names that the lock of an environment may have, the best one first; PEP 751 forbids dots in them."""
+    """Yield the names that the lock of an environment may have, the best one first."""
     main = found.get(PROJECT_LOCK)
-    source = posixpath.normpath(wanted.source)
-    words = [posixpath.splitext(source)[0], source]
-    named = ["-" + re.sub(r"\W+", "-", word).strip("-") for word in words]
+    named = belonging.words_of(wanted)
     for word in named if main is not None and not main.is_of(wanted) else ["", *named]:
         yield from (f"pylock.mlrun{word}{ending}.toml" for ending in ["", f"-{target.slug}"][not host :])
 

@@ -88,7 +88,9 @@ def _follow(gathered: Gathered, place: _Place, line: Line, environ: Mapping[str,
     bare = _without_credentials(gathered, _without_comment(line.text), environ)
     _expect_sha256(bare, line)
     option, value = _option(bare)
-    if option in _FILES and "://" not in value:  # what lies elsewhere is uv's to fetch
+    value = _expanded(value, {**environ, "PROJECT_ROOT": str(place.base.absolute())})  # uv's own name for it
+    is_known = "${" not in value  # else uv says that there is no such variable
+    if option in _FILES and "://" not in value and is_known:  # what lies elsewhere is uv's to fetch
         _pull_in(gathered, place, value, line, environ)
     elif option == "--pre":
         gathered.installer.setdefault("UV_PRERELEASE", "allow")
@@ -98,7 +100,8 @@ def _follow(gathered: Gathered, place: _Place, line: Line, environ: Mapping[str,
         # pip looks at all indexes alike; uv would stop at the first that knows the name.
         gathered.installer.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     elif option in _EDITABLE or not option:
-        _point_at(gathered, place, value, line)
+        if is_known:
+            _point_at(gathered, place, value, line)
         _expect_requirement(bare, line)
     return bare
 
@@ -178,6 +181,11 @@ def _local_path(text: str) -> str | None:
     return target if is_path else None
 
 
+def _expanded(text: str, environ: Mapping[str, str]) -> str:
+    """Return a text with the variables in it, as pip and uv write them; those that are not set stay."""
+    return re.sub(r"\$\{(\w+)\}", lambda name: environ.get(name.group(1), name.group()), text)
+
+
 def _without_comment(text: str) -> str:
     return re.sub(r"(^|\s)#.*$", "", text).strip()
 
@@ -205,9 +213,7 @@ def _without_credentials(gathered: Gathered, line: str, environ: Mapping[str, st
 
     def take(match: re.Match[str]) -> str:
         scheme, rest = match.group("scheme"), match.group("rest")
-        userinfo = re.sub(
-            r"\$\{(\w+)\}", lambda name: environ.get(name.group(1), name.group()), match.group("userinfo")
-        )
+        userinfo = _expanded(match.group("userinfo"), environ)
         option, _ = _option(line)
         if option in _INDEX:
             _append(gathered.installer, _INDEX[option], f"{scheme}://{userinfo}@{rest}")

@@ -113,6 +113,21 @@ def test_a_lock_with_the_projects_own_code_stays_as_it_is(mlrun: Mlrun, tool: Pr
     assert mlrun("run", tool.path, "--upgrade", "more").ok().out == "2.0\n"
 
 
+def test_paths_in_requirement_lines_may_hold_variables(mlrun: Mlrun, tool: Project, wheels: Path):
+    make_project(tool.path / "lib", "mine")
+    wheel(tool.path / "lib", "more", "1.0")
+    tool.write("lists/base.txt", "tool\n")
+    tool.write("requirements.txt", "-r ${WHERE}/base.txt\n-e ${PROJECT_ROOT}/lib\n./${LIB}/more-1.0-py3-none-any.whl\n")
+    tool.write(PYTHON_ENV, "dependencies: [-r requirements.txt]\n")
+    tool.write("MLproject", "entry_points:\n  main: {command: 'python -c \"import tool, more, mine\"'}\n")
+    mlrun("run", tool.path, WHERE="lists", LIB="lib").ok()
+    files = [one["path"] for one in mlrun.show()["environment"]["files"]]
+    assert {"lists/base.txt", "lib/pyproject.toml", "lib/more-1.0-py3-none-any.whl"} <= set(files)
+    mlrun("rerun", "latest").ok()
+    said = mlrun("run", tool.path, LIB="lib")
+    assert (said.code, "${WHERE}/base.txt" in said.err) == (125, True)
+
+
 def test_a_lock_of_another_entry_points_environment_is_not_called_stale(mlrun: Mlrun, tool: Project):
     tool.write("other.yaml", "dependencies: ['tool>=1']\n")
     tool.write(

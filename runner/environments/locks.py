@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.errors import EnvironmentBuildError, FormatError
 from runner.worker.environment.interpreters.identity import Interpreters
-from runner.worker.environment.locks.project_lock import all_of, bound, expect_fresh
+from runner.worker.environment.locks.project_lock import all_of, bound, expect_fresh, sound
 from runner.worker.hashing import sha256_of
 from runner.worker.spec import EnvironmentSpec
 
@@ -35,6 +35,19 @@ def refuse_unusable(project: Path, wanted: EnvironmentSpec, cache: Path, *, here
         texts = _foreign(project, wanted) if own is None else (own.data,)
         if texts:
             _look_over(wanted.source if own is None else own.name, texts, cache)
+
+
+def deciding(project: Path, wanted: EnvironmentSpec) -> str:
+    """Return the lock in a project that decides an environment, whatever was uploaded since; "" where none does."""
+    names: tuple[str, ...] = ()
+    if wanted.kind == "conda":
+        from runner.worker.environment.conda.locking import names_of
+
+        names = names_of(project, wanted)
+    elif wanted.kind == "virtualenv":
+        names = tuple(one.name for one in sound(project) if one.is_of(wanted))
+        names += (wanted.source,) if wanted.source in _FOREIGN else ()
+    return next(iter(names), "")
 
 
 def inspect(project: Path, wanted: EnvironmentSpec) -> None:

@@ -17,12 +17,10 @@ from runner.environments.requirements import Gathered, Line, gather, spec_file
 from runner.errors import FormatError, ProjectError, UsageError
 from runner.worker.environment.conda.logins import VARIABLE as LOGINS
 from runner.worker.environment.interpreters import versions
-from runner.worker.environment.locks.project_lock import PROJECT_LOCK
 from runner.worker.environment.locks.toml import Table, loads
 from runner.worker.spec import EnvironmentSpec, SpecFile
 from runner.worker.values import dataclass
 
-LOCKS = (PROJECT_LOCK, "uv.lock", "pylock.toml")  # of a project: they decide, whatever was uploaded since
 MANAGERS = ("virtualenv", "uv", "local", "conda")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from runner import planning
 from runner.backends.backend import Launch
-from runner.environments.locks import refuse_unusable
-from runner.environments.plan import LOCKS, Planned
+from runner.environments.locks import deciding, refuse_unusable
+from runner.environments.plan import Planned
 from runner.environments.plan import plan as plan_environment
 from runner.errors import ProjectError, UsageError
 from runner.flow.ask import Ask, Say
@@ -105,9 +105,9 @@ def _installer(ask: Ask, environment: Planned, project: Path) -> Mapping[str, st
     """Return variables for uv; UsageError where a date is given for what a lock decides."""
     if ask.exclude_newer is None:
         return environment.installer
-    kept = [name for name in LOCKS if (project / name).exists()]
-    if kept and not ask.upgrade:
-        message = f"--exclude-newer: {kept[0]} is the project's lock, and decides"
+    lock = "" if ask.upgrade else deciding(project, environment.spec)
+    if lock:
+        message = f"--exclude-newer: {lock} is the project's lock, and decides"
         raise UsageError(message, hint="`mlrun lock --upgrade --exclude-newer DATE` makes it anew as of a date")
     return {**environment.installer, "UV_EXCLUDE_NEWER": ask.exclude_newer}
 

@@ -182,6 +182,7 @@ def test_packages_as_of_a_date(mlrun: Mlrun, project: Project, channel: Channel)
     project.write("main.py", "import green\nprint(green.VERSION)\n")
     mlrun("lock", project.path, "--exclude-newer", "2024-06-01").ok()
     assert mlrun("run", project.path).ok().out == "1.0\n"
+    assert f"{NAME} is the project's lock" in mlrun("run", project.path, "--exclude-newer", "30d").err
     channel.module("green", "1.5", timestamp=0, told={"timestamp": None})
     said = mlrun("lock", project.path, "--upgrade", "--exclude-newer", "2024-06-01").ok()
     assert "note: the channels do not say how old these are, and they are taken: green 1.5\n" in said.err

@@ -116,6 +116,11 @@ def platforms_of(project: Path, wanted: EnvironmentSpec) -> tuple[str, ...]:
     return tuple(sorted({one.platform for one in _committed(project, damaged=False) if one.is_of(wanted)}))
 
 
+def names_of(project: Path, wanted: EnvironmentSpec) -> tuple[str, ...]:
+    """Return the names of the locks that a project has of an environment."""
+    return tuple(one.name for one in _committed(project, damaged=False) if one.is_of(wanted))
+
+
 def left_behind(project: Path) -> tuple[str, ...]:
     """Return the platforms of the locks whose environment file is gone: it may have another name now."""
     return tuple(sorted({one.platform for one in _committed(project, damaged=False) if one.is_left_behind(project)}))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Collection, Iterator
+import stat
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -14,7 +15,7 @@ from runner.worker.environment.cache import installed as distributions
 from runner.worker.environment.cache import rest
 from runner.worker.environment.cache.installed import Content
 from runner.worker.environment.locks.pylock import normalised
-from runner.worker.hashing import sha256_of_file
+from runner.worker.many_hashes import sha256_of_files
 from runner.worker.stat_cache import stat_key
 
 top_level = distributions.top_level
@@ -60,10 +61,11 @@ def contents(prefix: Path, names: Optional[Collection[str]] = None, *, read: boo
     Without ``read``, which is for what was extracted a moment ago from archives that were hashed, a file counts as it
     is listed where it is there in its size. What pip has added is called `NAME (pip)`.
     """
+    wanted = [(name, files) for name, files in _packages(prefix) if names is None or name in names]
+    states = _states(prefix, [file for _, files in wanted for file in files], read)
     found = [
-        Content(name, tuple(_content(prefix, file, read) for file in files))
-        for name, files in _packages(prefix)
-        if names is None or name in names
+        Content(name, tuple(distributions.File(file.path, next(states), file.published) for file in files))
+        for name, files in wanted
     ]
     added = {name for name in added_by_pip(prefix) if names is None or f"{name} (pip)" in names}
     found += [replace(one, name=f"{one.name} (pip)") for one in distributions.contents(prefix, added)]
@@ -101,30 +103,26 @@ def _file(one: Any) -> File:
     return File(one["_path"], size, published, here, one.get("path_type") == "softlink")
 
 
-def _content(prefix: Path, file: File, read: bool) -> distributions.File:
-    whole = not read and _looks_whole(prefix, file)
-    return distributions.File(file.path, file.published if whole else _state_of(prefix, file), file.published)
+def _states(prefix: Path, files: Sequence[File], read: bool) -> Iterator[str]:
+    """Yield the digest of each file as it was published, where it is as it was installed; else its own, "" for none."""
+    base = os.fspath(prefix)
+    known = [_state_unread(base, file) if file.is_link or not read else None for file in files]
+    unknown = [(f"{base}/{file.path}", file.size or 0) for file, state in zip(files, known) if state is None]
+    digests = iter(sha256_of_files(unknown))
+    for file, state in zip(files, known):
+        now = next(digests) if state is None else state
+        yield file.published if now == file.here else now
 
 
-def _looks_whole(prefix: Path, file: File) -> bool:
+def _state_unread(base: str, file: File) -> Optional[str]:
+    """Return what tells a file's state as far as a look at it can, None where it has to be read."""
     try:
-        status = os.lstat(prefix / file.path)
-    except OSError:
-        return False
-    return file.is_link or file.size is None or status.st_size == file.size
-
-
-def _state_of(prefix: Path, file: File) -> str:
-    """Return the file's digest as it was published, where it is as it was installed; else its own."""
-    path = prefix / file.path
-    try:
-        if file.is_link:
-            os.readlink(path)
-            return file.published
-        now = sha256_of_file(path)
+        status = os.lstat(f"{base}/{file.path}")
     except OSError:
         return _MISSING
-    return file.published if now == file.here else now
+    if file.is_link:
+        return file.published if stat.S_ISLNK(status.st_mode) else _MISSING
+    return file.published if file.size in (None, status.st_size) else None
 
 
 def added_by_pip(prefix: Path) -> set[str]:

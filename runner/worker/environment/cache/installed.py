@@ -177,8 +177,8 @@ def watch(prefix: Path, paths: Collection[str]) -> tuple[bytes, str]:
     with contextlib.suppress(OSError):  # hardly ever is one listed that is not there
         listed = os.fsencode("\0".join(wanted))
         return listed, pulse(prefix, listed)
-    base = os.fspath(prefix)
-    listed = os.fsencode("\0".join(path for path in wanted if os.path.lexists(f"{base}/{path}")))
+    with _opened(prefix) as base:
+        listed = os.fsencode("\0".join(path for path in wanted if _is_there(path, base)))
     return listed, pulse(prefix, listed)
 
 
@@ -197,11 +197,27 @@ def pulse(prefix: Path, watched: bytes) -> str:
 
 def _changed(directory: "Path | bytes", paths: Sequence[bytes]) -> list[int]:
     """Return the ctimes of files of a directory, in ns."""
-    lstat, base = os.lstat, os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:  # relative to a descriptor: the kernel does not go the whole path again for each of thousands of files
+    lstat = os.lstat
+    with _opened(directory) as base:
         return [lstat(path, dir_fd=base).st_ctime_ns for path in paths]
+
+
+def _is_there(path: str, base: int) -> bool:
+    try:
+        os.lstat(path, dir_fd=base)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _opened(directory: "Path | bytes") -> Iterator[int]:
+    """Open a directory: relative to it, the kernel does not go the whole path again for each of thousands of files."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
     finally:
-        os.close(base)
+        os.close(descriptor)
 
 
 def _distribution(info: Path) -> Optional[Distribution]:

@@ -44,7 +44,12 @@ def write_once(path: Path, data: bytes, mode: int = 0o600, *, followed: bool = F
 def replace(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Give ``path`` the content ``data``; a reader sees the old bytes or the new ones, never a part."""
     temporary = _write_aside(path, data, mode)
-    os.replace(temporary, path)
+    try:
+        os.replace(temporary, path)
+    except OSError as error:  # a directory has that name
+        temporary.unlink(missing_ok=True)
+        message = f"cannot write {path}: {error.strerror}"
+        raise StoreError(message, hint=cure(error)) from error
     _sync_directory(path.parent)
 
 

@@ -152,6 +152,14 @@ def test_a_line_that_uv_refuses_is_quoted(host: Host) -> None:
         host.prepare("red", "--frobnicate")
 
 
+def test_a_lock_that_cannot_be_written_is_told_and_nothing_is_left(host: Host, project: Path) -> None:
+    (project / "pylock.mlrun.toml").mkdir()
+    before = sorted(project.iterdir())
+    with pytest.raises(ProjectError, match=r"cannot write .*pylock\.mlrun\.toml: Is a directory"):
+        locked(host)
+    assert sorted(project.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("line", "cure"),
     [

@@ -163,6 +163,7 @@ def test_a_build_that_fails_says_why(mlrun: Mlrun, project: Project, engine: Pod
     assert said.code == 125
     assert "the image cannot be built from Dockerfile" in said.err
     assert "not-there.txt" in said.err
+    assert "hint: what git ignores, and what `.dockerignore` names, is not there for a build to copy" in said.err
     (project.path / "Dockerfile").unlink()
     contain(project, "true", image="localhost/not-there:1")
     assert "the image cannot be built from localhost/not-there:1: " in mlrun("run", project.path, "--build-image").err

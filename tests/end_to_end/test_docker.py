@@ -16,6 +16,7 @@ from tests.end_to_end.test_containers import (
     test_a_container_does_not_outlive_its_engines_client,
     test_a_container_that_lost_its_worker_is_orphaned_and_can_be_ended,
     test_a_rerun_takes_the_very_image_or_none,
+    test_a_volume_of_the_users_takes_the_place_of_our_own,
     test_an_image_is_built_from_the_snapshot,
     test_an_image_without_a_shell_is_said,
     test_an_interrupt_reaches_the_command,

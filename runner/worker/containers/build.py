@@ -17,6 +17,7 @@ from runner.worker.manifest import decode_manifest, materialise
 from runner.worker.tools import stream
 
 _RECIPES = ("Dockerfile", "Containerfile")
+_ABSENT = re.compile(r"(COPY|ADD)\b.*(no such file|not found|no items matching)|stat .*no such file", re.IGNORECASE)
 _UPON = f"FROM {{image}}\nCOPY . {PROJECT}\nWORKDIR {PROJECT}\n"
 
 
@@ -65,8 +66,11 @@ def _build(site: Site, engine: Engine, context: Path, tag: str) -> None:
         done = stream([engine.program, "build", *anew, *words], site.say)
         if done.code == 0:
             return
-    message = f"the image cannot be built from {origin}: {last_line(done.complaint)}"
-    raise EnvironmentBuildError(message, hint="`mlrun run --verbose` shows all that the build says")
+    reason = last_line(done.complaint)
+    hint = "`mlrun run --verbose` shows all that the build says"
+    if _ABSENT.search(reason):
+        hint = "what git ignores, and what `.dockerignore` names, is not there for a build to copy"
+    raise EnvironmentBuildError(f"the image cannot be built from {origin}: {reason}", hint=hint)
 
 
 def _anew(engine: Engine) -> "tuple[tuple[str, ...], ...]":

@@ -165,6 +165,22 @@ def test_what_cannot_be_solved_is_told_in_one_line(host: CondaHost, package: str
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("line", "words", "hint"),
+    [
+        ("nosuch==9", "you require nosuch==9", "check the names and versions in "),
+        ("-e git+file:///nowhere#egg=x", "Git sources cannot be editable", "leave out the `-e`"),
+        ("--no-deps", ": --no-deps", "change the requirement lines that uv names"),
+    ],
+)
+def test_what_the_pip_part_lacks_is_told_as_for_any_lock(host: CondaHost, line: str, words: str, hint: str) -> None:
+    host.channel.python()
+    with pytest.raises(EnvironmentBuildError, match=r"^the pip part of conda\.yaml cannot be resolved: ") as caught:
+        host.conda("python", pip=(line,))
+    assert words in caught.value.message
+    assert caught.value.hint.startswith(hint)
+
+
 def test_a_channel_that_is_not_there(host: CondaHost) -> None:
     with pytest.raises(EnvironmentBuildError) as caught:
         host.conda("native", channels=((host.root / "403" / "nowhere").as_uri(),))

@@ -15,7 +15,7 @@ from runner.worker.environment.conda.lockfile import CondaLock, CondaPackage, ho
 from runner.worker.environment.locks import pylock
 from runner.worker.environment.locks.pins import hold_to, pins_of
 from runner.worker.environment.locks.pylock import normalised
-from runner.worker.environment.logins import redacted
+from runner.worker.environment.locks.resolving import refusal
 from runner.worker.environment.site import Site
 
 _PLATFORMS = {
@@ -67,9 +67,8 @@ def _compiled(site: Site, lock: CondaLock, python: str, brought: "dict[str, str]
     uv = replace(site.uv, installer={**site.installer, "UV_FIND_LINKS": links})
     done = uv.ask(*words, cwd=(site.project / site.wanted.source).parent, text=text)  # as conda calls pip
     if done.code != 0:
-        reason = redacted(site.uv.reason(done))
-        message = f"the pip part of {site.wanted.source or 'the conda file'} cannot be resolved: {reason}"
-        raise EnvironmentBuildError(message, hint="change the lines that uv names, in the list below `pip:`")
+        message = f"the pip part of {site.wanted.source or 'the conda file'} cannot be resolved"
+        raise refusal(site, done, site.wanted.requirements, message)
     return pylock.moved(answer.read_bytes(), site.scratch, site.project)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -30,7 +31,7 @@ _CURES = (  # words of uv's, and what to do; the first that fit
     ),
     (
         r"does not satisfy Python|matching Python (?:ABI|version|implementation)",
-        "name a Python that all of them support (`python:` in python_env.yaml)",
+        "name a Python that all of them support ({python})",
     ),
     (
         r"not found in the (?:package registry|provided package locations)|there (?:is|are) no versions? of",
@@ -113,7 +114,9 @@ def _compiled(site: Site, interpreter: Interpreter, wish: Wish) -> bytes:
             data, done = _compile(site, interpreter, lines, wish)
             site.say("note: build_dependencies and dependencies exclude each other: the dependencies win")
     if data is None:
-        raise _refusal(site, done, lines, wish)
+        raise refusal(
+            site, done, lines, f"the requirements cannot be resolved{f' for {wish.target}' if wish.target else ''}"
+        )
     return data
 
 
@@ -132,15 +135,14 @@ def _compile(
     return pylock.moved(wish.preferred.read_bytes(), wish.preferred.parent, site.project), done
 
 
-def _refusal(site: Site, done: Finished, lines: "list[str]", wish: Wish) -> EnvironmentBuildError:
+def refusal(site: Site, done: Finished, lines: "Sequence[str]", message: str) -> EnvironmentBuildError:
+    """Return why uv resolved no lock for requirement lines, and what to do about it."""
     reason = _PLACE.sub(lambda match: f": {lines[int(match[1]) - 1]}", site.uv.reason(done))
-    where = f" for {wish.target}" if wish.target else ""
-    message = f"the requirements cannot be resolved{where}: {reason}"
     if _FILTERED in done.complaint:
         moment = site.installer.get("UV_EXCLUDE_NEWER") or site.installer.get(AS_OF)
-        message = f"the requirements cannot be resolved{where} as of {moment}: {reason}"
         hint = "take a later --exclude-newer, or none: an index that tells no upload times shows nothing as of a date"
-        return _FilteredError(message, hint=hint)
+        return _FilteredError(f"{message} as of {moment}: {reason}", hint=hint)
+    message = f"{message}: {reason}"
     denied = wants_login(done.complaint)  # uv says it in a hint of its own, and elsewhere that nothing was found
     if denied:
         return EnvironmentBuildError(f"{message} (the index refused the login)", hint=denied)
@@ -181,4 +183,5 @@ def _name_of(line: str) -> str:
 
 def _cure(reason: str, wanted: EnvironmentSpec) -> str:
     found = next((cure for words, cure in _CURES if re.search(words, reason, re.IGNORECASE)), _CURE)
-    return found.format(files=", ".join(file.path for file in wanted.files) or "the requirements")
+    python = f"`python=` in {wanted.source}" if wanted.kind == "conda" else "`python:` in python_env.yaml"
+    return found.format(files=", ".join(file.path for file in wanted.files) or "the requirements", python=python)

@@ -76,6 +76,9 @@ class CondaEnv:
         others = [one.text for one in self.packages if _name(one.text) not in (_PYTHON, *_BUILD)]
         if others:
             warnings.append(f"{self.file}: only conda has these, and they are left out: {', '.join(others)}")
+        if self.variables:
+            names = ", ".join(one.partition("=")[0] for one in self.variables)
+            warnings.append(f"{self.file}: only conda sets these variables, and they are left out: {names}")
         return version, tuple(warnings)
 
 
@@ -112,7 +115,7 @@ def _dependencies(document: Document) -> tuple[list[Text], list[Text]]:
 
 def _expect_no_digest(document: Document, item: Text) -> None:
     """Refuse an address with a digest: py-rattler passes over it, and any archive would do."""
-    if re.match(r"\w+://\S*(#|\[)", item.text):
+    if not _channel(item) and re.match(r"\w+://\S*(#|\[)", item.text):
         key, what = "dependencies", "a digest behind the address of a package is not held to"
         hint = "remove it: the lock pins the archive by its sha256, and `mlrun lock` keeps that with the project"
         raise document.wrong(key, what, line=item.line, hint=hint)

@@ -377,7 +377,7 @@ def test_addresses_of_packages_are_planned_without_their_logins(tmp_path: Path) 
     write(
         tmp_path,
         conda__yaml="channels: [c]\ndependencies: ['https://u:$WORD@h.org/c/noarch/a-1-0.conda', "
-        "'b[channel=\"https://u:word@i.org/d\", version=1]', '../a b::c=1']\n",
+        "'b[channel=\"https://u:word@i.org/d\", version=1]', '../a b::c=1', 'https://j.org/e::f[build=0]']\n",
     )
     found = planned(tmp_path, environ={"WORD": "word"})
     beside = (tmp_path.parent / "a b").as_uri()
@@ -385,10 +385,19 @@ def test_addresses_of_packages_are_planned_without_their_logins(tmp_path: Path) 
         "https://h.org/c/noarch/a-1-0.conda",
         'b[channel="https://i.org/d", version=1]',
         f"{beside}::c=1",
+        "https://j.org/e::f[build=0]",
     )
-    assert found.spec.channels == ("https://conda.anaconda.org/c", beside)
+    assert found.spec.channels == ("https://conda.anaconda.org/c", beside, "https://j.org/e")
     login = {"BasicHTTP": {"username": "u", "password": "word"}}
     assert json.loads(found.installer["MLRUN_CONDA_LOGINS"]) == {"h.org": login, "i.org": login}
+
+
+def test_a_virtual_environment_sets_no_variables_of_a_conda_file_and_says_so(tmp_path: Path) -> None:
+    write(tmp_path, conda__yaml="dependencies: [python=3.11]\nvariables: {A: '1', B: secret}\n")
+    assert planned(tmp_path).spec.variables == ("A=1", "B=secret")
+    found = planned(tmp_path, manager="virtualenv")
+    assert found.spec.variables == ()
+    assert found.warnings == ("conda.yaml: only conda sets these variables, and they are left out: A, B",)
 
 
 def test_a_conda_dependency_with_a_colon_is_told(tmp_path: Path) -> None:

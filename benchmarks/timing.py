@@ -23,10 +23,14 @@ class Case:
 
 
 def in_turn(cases: Sequence[Case], rounds: int = 7) -> dict[str, list[float]]:
-    """Return the wall times in s of each case, after one round that is not counted; a failing command raises."""
+    """Return the wall times in s of each case, after one round that is not counted; a failing command raises.
+
+    Each round begins with another case: whoever comes after one that has written much waits for the disk.
+    """
     times: dict[str, list[float]] = {case.name: [] for case in cases}
     for round_ in range(rounds + 1):
-        for case in cases:
+        first = round_ % len(cases)
+        for case in (*cases[first:], *cases[:first]):
             seconds = once(case)
             if round_:
                 times[case.name].append(seconds)

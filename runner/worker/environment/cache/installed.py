@@ -18,7 +18,6 @@ from runner.worker.environment.cache import rest
 from runner.worker.environment.locks.pylock import Locked, built_from, normalised
 from runner.worker.facts import Package
 from runner.worker.hashing import digest_of_directory
-from runner.worker.many_hashes import hashing
 from runner.worker.stat_cache import stat_key
 from runner.worker.values import dataclass
 
@@ -115,6 +114,8 @@ def contents(prefix: Path, names: Optional[Collection[str]] = None) -> tuple[Con
 @contextlib.contextmanager
 def reading(prefix: Path, names: Optional[Collection[str]] = None) -> Iterator[Callable[[], tuple[Content, ...]]]:
     """Begin to read every file of the distributions; what the block is given returns what is in them."""
+    from runner.worker.many_hashes import hashing  # a warm run reads nothing
+
     wanted = [one for one in distributions(prefix) if names is None or normalised(one.name) in names]
     listed = [[row for row in _rows(one.info) if _is_content(row.path)] for one in wanted]
     sites = [os.fspath(one.info.parent) for one in wanted]

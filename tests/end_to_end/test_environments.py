@@ -113,6 +113,16 @@ def test_a_lock_with_the_projects_own_code_stays_as_it_is(mlrun: Mlrun, tool: Pr
     assert mlrun("run", tool.path, "--upgrade", "more").ok().out == "2.0\n"
 
 
+def test_an_environment_that_no_path_can_name_is_refused(mlrun: Mlrun, tool: Project, home: Path):
+    """The command would have got the host's own Python, and the record would have said otherwise."""
+    said = mlrun("run", tool.path, MLRUN_CACHE=str(home / "12:30"))
+    assert said.code == 125
+    assert "12:30/envs/" in said.err
+    assert "no PATH can name one with a colon" in said.err
+    assert mlrun.show()["run"]["status"] == "failed"
+    assert mlrun("run", tool.path, "--env-manager", "local", "-P", "x=1", MLRUN_CACHE=str(home / "12:30")).code == 1
+
+
 def test_paths_in_requirement_lines_may_hold_variables(mlrun: Mlrun, tool: Project, wheels: Path):
     make_project(tool.path / "lib", "mine")
     wheel(tool.path / "lib", "more", "1.0")

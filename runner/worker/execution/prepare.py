@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
+from runner.errors import StoreError
 from runner.worker.clock import now, seconds
 from runner.worker.command import render, shell_argv
 from runner.worker.environment.cache.shelf import hold
@@ -151,6 +152,7 @@ def _install(job: Job, workplace: Workplace, credentials: Mapping[str, str]) -> 
         scratch=job.run.scratch,
         installer=credentials,
     )
+    _expect_on_path(installed.bin)
     if installed.container is not None:
         from runner.worker.execution.enclosure import variables_of
 
@@ -159,6 +161,13 @@ def _install(job: Job, workplace: Workplace, credentials: Mapping[str, str]) -> 
         )
     job.run.write(installed)
     return installed
+
+
+def _expect_on_path(directory: str) -> None:
+    """Refuse an environment that PATH cannot name: the command would get the host's own programs, without a word."""
+    if os.pathsep in directory or "\n" in directory:
+        message = f"the environment lies in {directory!r}, and no PATH can name one with a colon or line break"
+        raise StoreError(message, hint="point MLRUN_CACHE at another directory; for one with `-e .` MLRUN_HOME, too")
 
 
 def _look(job: Job, workplace: Workplace, sights: tuple[Sight, ...], digests: Digests) -> tuple[Before, Files]:

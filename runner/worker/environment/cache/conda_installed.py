@@ -15,7 +15,6 @@ from runner.worker.environment.cache import installed as distributions
 from runner.worker.environment.cache import rest
 from runner.worker.environment.cache.installed import Content
 from runner.worker.environment.locks.pylock import normalised
-from runner.worker.many_hashes import sha256_of_files
 from runner.worker.stat_cache import stat_key
 
 top_level = distributions.top_level
@@ -105,6 +104,8 @@ def _file(one: Any) -> File:
 
 def _states(prefix: Path, files: Sequence[File], read: bool) -> Iterator[str]:
     """Yield the digest of each file as it was published, where it is as it was installed; else its own, "" for none."""
+    from runner.worker.many_hashes import sha256_of_files  # a warm run reads nothing
+
     base = os.fspath(prefix)
     known = [_state_unread(base, file) if file.is_link or not read else None for file in files]
     unknown = [(f"{base}/{file.path}", file.size or 0) for file, state in zip(files, known) if state is None]

@@ -48,7 +48,7 @@ def look_of(kind: str) -> Look:
 def state_of(look: Look, prefix: Path) -> State:
     """Return the state that an environment's files are in.
 
-    It is taken before they are read: what is edited between the one and the other is found by the next look.
+    It is taken before they are read, so that an edit that the reading has not seen is found by the next look.
     """
     others = look.others(prefix)
     found = {*look.watched(prefix), *rest.paths(others)}

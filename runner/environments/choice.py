@@ -14,3 +14,8 @@ class Choice:
     image: str = ""  # docker_env
     volumes: tuple[str, ...] = ()
     variables: tuple[tuple[str, str | None], ...] = ()  # (name, value); None: copied from the caller
+
+    @property
+    def blank(self) -> dict[str, str]:
+        """The variables that are copied from the caller, empty: they are asked for when a container runs, no sooner."""
+        return dict.fromkeys((name for name, value in self.variables if value is None), "")

@@ -41,9 +41,7 @@ def lock(
     Versions of an earlier lock are kept where they still fit, unless ``upgrade``. ProjectError where the project has
     nothing to lock, or a lock of another tool; EnvironmentBuildError where it cannot be resolved.
     """
-    # What a container copies from the caller is asked for when it runs, not here.
-    environ = {**dict.fromkeys((name for name, _ in choice.variables), ""), **caller_environ}
-    planned = plan(project, choice, manager=ask.manager, caller_environ=environ)
+    planned = plan(project, choice, manager=ask.manager, caller_environ={**choice.blank, **caller_environ})
     planned.expect_set()
     if planned.spec.kind == "container":
         from runner.environments.image_lock import lock_image

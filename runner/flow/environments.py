@@ -87,7 +87,7 @@ def explain_project(
     choice = project.environment
     if entry_point is not None:
         choice = planning.choice_of(project, find_entry_point(project, entry_point))
-    planned = plan(directory, choice, manager=manager, caller_environ=os.environ)
+    planned = plan(directory, choice, manager=manager, caller_environ={**choice.blank, **os.environ})
     spec = RunSpec("", "", (), "", Snapshot("", "directory"), planned.spec)
     root = os.fspath(directory.absolute())
     placement = Placement(

@@ -182,12 +182,10 @@ def _environments(project: Project) -> Iterator[Finding]:
 
     own = [entry.environment for entry in project.entry_points.values() if entry.environment is not None]
     for choice in dict.fromkeys((project.environment, *own)):
-        # Variables that a container copies from the caller are asked for when it runs, not here.
-        environ = dict.fromkeys((name for name, _ in choice.variables), "")
         if choice.path and not (project.directory / choice.path).exists():
             continue  # an error that is known already
         try:
-            planned = plan(project.directory, choice, caller_environ=environ)
+            planned = plan(project.directory, choice, caller_environ=choice.blank)
             inspect(project.directory, planned.spec)
         except (ProjectError, EnvironmentBuildError) as error:
             for each in (error, *getattr(error, "others", ())):

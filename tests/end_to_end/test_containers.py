@@ -254,7 +254,7 @@ def test_an_entrypoint_that_does_not_run_the_command_is_no_success(mlrun: Mlrun,
 def test_why_an_image_is_taken_is_told(mlrun: Mlrun, project: Project, engine: Podman):
     contain(project, "true", image="localhost/nowhere:1")
     assert "has no image localhost/nowhere:1: a run would pull it" in mlrun("env", "why", project.path).ok().out
-    contain(project, "true")
+    contain(project, "true", more="  environment: [SURELY_NOT_SET]\n")
     assert f"the image sha256:{engine.image(IMAGE)[:12]} is here" in mlrun("env", "why", project.path).ok().out
     lock = {"image": IMAGE, "id": "0" * 64, "version": 1}
     project.write("image.mlrun.json", json.dumps(lock))

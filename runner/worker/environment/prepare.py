@@ -193,7 +193,7 @@ def requested(site: Site) -> EnvironmentSpec:
     wanted = site.wanted
     if wanted.python is None and wanted.interpreter is None and wanted.lock is None and not site.placement.upgrade:
         default = site.search.default()
-        series = None if default is None else project_lock.series_for(site.project, default.platform)
+        series = None if default is None else project_lock.series_for(site.project, wanted, default.platform)
         if series is not None and default is not None and not discovery.fits(series, default):
             return replace(wanted, python=series, source=project_lock.PROJECT_LOCK)
     return wanted
@@ -215,8 +215,9 @@ def key_of(site: Site, interpreter: Optional[Interpreter], taken: Taken) -> str:
 def _made_of(site: Site, taken: Taken) -> dict[str, str]:
     """Return what besides interpreter and archives makes an environment what it is."""
     made_of = {"maker": "uv" if site.wanted.manager == "uv" else site.wanted.kind}
-    if libc():
-        made_of["libc"] = libc()
+    c_library = libc()
+    if c_library:
+        made_of["libc"] = c_library
     if taken.known.locals:
         made_of["project"] = str(site.project.resolve())
         made_of["locals"] = ", ".join(f"{'-e ' * one.editable}{one.directory}" for one in taken.known.locals)

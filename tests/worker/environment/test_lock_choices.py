@@ -16,6 +16,7 @@ from runner.worker.environment.locks import project_lock, sent
 from runner.worker.environment.uv import AS_OF
 from runner.worker.hashing import sha256_of
 from runner.worker.libc import libc
+from runner.worker.spec import EnvironmentSpec
 from tests.environments.index import Index, serving
 from tests.environments.wheels import make_wheel
 
@@ -299,3 +300,22 @@ def test_a_lock_that_came_with_the_run_is_not_used_with_another_c_library(host: 
     assert f"the recorded lock has no blue for {libc()}: another one is made" in host.said
     with pytest.raises(EnvironmentBuildError):
         host.prepare("blue", placed=placed("four", other), **pinned)
+
+
+def test_a_variable_in_a_line_is_part_of_what_a_lock_answers(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("1.0", "2.0"):
+        make_wheel(host.root / version, "green", version)
+    line = f"green @ {host.root.as_uri()}/${{MLRUN_TEST}}/green-${{MLRUN_TEST}}-py3-none-any.whl"
+    for version in ("1.0", "2.0", "1.0"):
+        monkeypatch.setenv("MLRUN_TEST", version)
+        assert version_of(host.prepare(line), "green") == version
+    assert not any(said.startswith("resolving") for said in host.said)  # the first lock is known still
+
+
+def test_only_its_own_lock_names_the_python_of_an_environment(host: Host, project: Path) -> None:
+    all_locked(host)
+    here = planned(host).interpreter
+    assert here is not None
+    mine, other = (EnvironmentSpec("virtualenv", name) for name in ("python_env.yaml", "other.yaml"))
+    assert project_lock.series_for(project, mine, here.platform) == ".".join(here.version.split(".")[:2])
+    assert project_lock.series_for(project, other, here.platform) is None

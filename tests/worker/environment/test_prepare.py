@@ -62,6 +62,16 @@ def test_virtualenv_makes_it_where_there_is_one(host: Host) -> None:
     assert by_uv.installed_digest == environment.installed_digest
 
 
+def test_what_uv_seeds_out_of_an_index_is_a_gap(host: Host) -> None:
+    host.installer.clear()
+    environment = host.prepare(manager="uv")
+    assert environment.built_by.startswith("uv venv ")
+    seeds = {package.name for package in environment.packages}
+    assert "pip" in seeds
+    assert {gap.field for gap in environment.gaps} == {f"environment.packages.{name}" for name in seeds}
+    assert not host.prepare(manager=None).gaps
+
+
 @pytest.mark.parametrize("requirements", [(), ("blue",)])
 @pytest.mark.parametrize("by", ["uv", "virtualenv"])
 def test_uv_puts_virtualenvs_own_seeds_in_or_virtualenv_does(

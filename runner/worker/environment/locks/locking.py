@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from runner.worker.files import Json, canonical, read_json
 from runner.worker.files import replace as rewrite
 from runner.worker.hashing import sha256_of
 from runner.worker.libc import libc
-from runner.worker.spec import Interpreter
+from runner.worker.spec import EnvironmentSpec, Interpreter
 from runner.worker.values import dataclass
 
 _SECRET = ("_USERNAME", "_PASSWORD", "_TOKEN", "_LOGINS")
@@ -33,6 +35,7 @@ _SPOKEN = (  # options whose values may be kept, and told, once user and passwor
 )
 
 
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # as uv and pip know them
 _SHORT = 32  # digits of a digest that tells one text from another; a whole one would name an object to keep
 
 
@@ -190,7 +193,20 @@ def common(site: Site) -> dict[str, str]:
     if pinned:
         parts["hashes"] = sha256_of("\n".join(pinned).encode())[:_SHORT]
     parts.update({name: redacted(site.installer[name]) for name in _SPOKEN if name in site.installer})
+    parts.update({f"variable {name}": _trace_of(name) for name in _variables(site.wanted)})
     return parts
+
+
+def _variables(wanted: EnvironmentSpec) -> "set[str]":
+    """Return the variables that uv puts into requirement lines, but for logins, by which no other archive is meant."""
+    lines = (*wanted.build_requirements, *wanted.requirements)
+    return {name for line in lines for name in _VARIABLE.findall(redacted(line))}
+
+
+def _trace_of(name: str) -> str:
+    """Return what tells one value of a variable from another, and is not the value: that may be a secret."""
+    value = os.environ.get(name)
+    return "unset" if value is None else sha256_of(os.fsencode(value))[:_SHORT]
 
 
 def _place_of(site: Site, parts: "dict[str, str]") -> Path:

@@ -137,10 +137,10 @@ def expect_fresh(project: Path, wanted: EnvironmentSpec) -> None:
         _expect_fresh(one, wanted)
 
 
-def series_for(project: Path, platform: str) -> Optional[str]:
-    """Return the Python that the locks of a project name for a platform, the first one's: "3.11"; None for none."""
+def series_for(project: Path, wanted: EnvironmentSpec, platform: str) -> Optional[str]:
+    """Return the Python that an environment's locks name for a platform, the first one's: "3.11"; None for none."""
     for one in all_of(project):
-        if one.is_on(platform):
+        if one.is_of(wanted) and one.is_on(platform):
             return versions.series_of(one.header.python)
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from runner.worker.environment.cache import installed
@@ -12,9 +13,9 @@ from runner.worker.environment.installing import gaps, install, install_again, i
 from runner.worker.environment.locks import pylock
 from runner.worker.environment.locks.locking import Taken
 from runner.worker.environment.site import Site
-from runner.worker.environment.virtualenv.making import make
+from runner.worker.environment.virtualenv.making import Made, make
 from runner.worker.environment.virtualenv.process import Virtualenv
-from runner.worker.facts import InstalledEnvironment
+from runner.worker.facts import Gap, InstalledEnvironment
 
 
 def build(site: Site, virtualenv: Virtualenv, taken: Taken, prefix: Path) -> Built:
@@ -40,9 +41,15 @@ def build(site: Site, virtualenv: Virtualenv, taken: Taken, prefix: Path) -> Bui
         built_by=made.by,
         installed_by=site.uv.version,
         variables={"VIRTUAL_ENV": str(prefix)},
-        gaps=tuple(gaps(packages, named)),
+        gaps=(*gaps(packages, named), *_drifting(made, {one.name for one in named})),
     )
     return Built(environment, digests, state)
+
+
+def _drifting(made: Made, locked: "set[str]") -> "Iterator[Gap]":
+    for name in made.drifting:
+        if name not in locked:
+            yield Gap(f"environment.packages.{name}", "put in by `uv venv --seed` as new as it was; no lock holds it")
 
 
 def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[tuple[installed.Content, ...], State]":

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 from runner.errors import EnvironmentBuildError
+from runner.worker.environment.cache.installed import distributions
+from runner.worker.environment.locks.pylock import normalised
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import CLONES
 from runner.worker.environment.virtualenv.process import Virtualenv
@@ -19,10 +21,14 @@ SPACE = "free some space (`mlrun env prune`), or point MLRUN_CACHE at a larger d
 
 @dataclass(frozen=True)
 class Made:
-    """Who made an environment, and the wheels that it still lacks: pip, for an old Python setuptools."""
+    """Who made an environment, and the wheels that it still lacks: pip, for an old Python setuptools.
+
+    What uv took from an index to seed it is as new as can be had that day.
+    """
 
     by: str
     seeds: tuple[str, ...] = ()
+    drifting: tuple[str, ...] = ()  # distributions, by their normalised names
 
 
 def make(site: Site, virtualenv: Virtualenv, prefix: Path) -> Made:
@@ -38,22 +44,24 @@ def make(site: Site, virtualenv: Virtualenv, prefix: Path) -> Made:
         if "no space" in refusal.lower():  # nor could uv
             raise _unmade(interpreter, refusal)
         site.say(f"virtualenv cannot make it ({refusal}): uv does")
-    return Made(_by_uv(site, interpreter, prefix, refusal))
+    return _by_uv(site, interpreter, prefix, refusal)
 
 
-def _by_uv(site: Site, interpreter: Interpreter, prefix: Path, refusal: str) -> str:
+def _by_uv(site: Site, interpreter: Interpreter, prefix: Path, refusal: str) -> Made:
+    by = site.uv.version.replace("uv", "uv venv")
     words = ["venv", "--quiet", "--no-project", "--python", interpreter.path]
     if site.placement.pip is not None and not refusal and _seeded(site, words, prefix):
-        return _creator(prefix, site.uv.version.replace("uv", "uv venv"))
+        return Made(_creator(prefix, by))
     done = site.uv.ask(*words, "--seed", *_index_options(site), str(prefix), cwd=site.scratch)
+    if done.code == 0:
+        return Made(_creator(prefix, by), drifting=tuple(normalised(one.name) for one in distributions(prefix)))
+    refusal = refusal or site.uv.reason(done)
+    shutil.rmtree(prefix, ignore_errors=True)
+    done = site.uv.ask(*words, str(prefix), cwd=site.scratch)
+    done = done if done.code else call([prefix / "bin" / "python", "-I", "-m", "ensurepip", "--default-pip"])
     if done.code != 0:
-        refusal = refusal or site.uv.reason(done)
-        shutil.rmtree(prefix, ignore_errors=True)
-        done = site.uv.ask(*words, str(prefix), cwd=site.scratch)
-        done = done if done.code else call([prefix / "bin" / "python", "-I", "-m", "ensurepip", "--default-pip"])
-    if done.code != 0:
-        raise _unmade(interpreter, refusal or done.complaint)
-    return _creator(prefix, site.uv.version.replace("uv", "uv venv"))
+        raise _unmade(interpreter, refusal)
+    return Made(_creator(prefix, by))
 
 
 def _unmade(interpreter: Interpreter, reason: str) -> EnvironmentBuildError:

@@ -197,6 +197,15 @@ def test_a_script_that_ran_on_installation_is_a_gap(host: CondaHost) -> None:
     assert [gap.field for gap in found.gaps] == ["environment.packages.noisy"]
 
 
+def test_a_script_that_fails_on_installation_ends_the_build(host: CondaHost) -> None:
+    host.channel.package("noisy", files={"bin/.noisy-post-link.sh": b"#!/bin/sh\nexit 3\n", "share/x": b"x"})
+    with pytest.raises(EnvironmentBuildError) as caught:
+        host.conda("noisy")
+    assert ".noisy-post-link.sh, which noisy runs when it is installed, failed" in caught.value.message
+    assert "what the script needs" in caught.value.hint
+    assert not any(Path(host.placement.cache, "envs").glob("*/environment.json"))
+
+
 def test_it_travels_to_a_host_that_has_an_old_python_alone(host: CondaHost, tmp_path: Path) -> None:
     channel = host.channel
     channel.python()

@@ -58,6 +58,7 @@ _HINTS = {
     "refused": "give the user and password in ~/.netrc, or log in with `rattler auth login` or `pixi auth login`",
     "gone": "check the channels' addresses; what a channel has dropped, `mlrun lock --upgrade` replaces",
     "network": "conda packages need the network once; what was fetched before is in the cache",
+    "script": "see what the script needs of this host (often the network); `conda` itself ends there, too",
     "virtual": "use a host that has it, or `mlrun lock` on this one; CONDA_OVERRIDE_GLIBC and the like pretend",
 }
 

@@ -27,7 +27,7 @@ from runner.worker.environment.conda.archives import (
     file_of,
     hash_what_has_no_hash,
 )
-from runner.worker.environment.conda.linked import removing
+from runner.worker.environment.conda.linked import linking
 from runner.worker.environment.conda.refusals import RefusalError, kind_of, words_of
 
 MARK = "@mlrun "
@@ -107,7 +107,7 @@ async def _install(request: Json) -> Json:
     prefix, packages = Path(request["prefix"]), request["packages"]
     paths = await fetched(packages, Path(request["cache"]), _say)
     _say(f"installing {len(packages)} conda package{'s' if len(packages) > 1 else ''}")
-    with removing(Path(request["extracted"]), packages) as reporter:
+    with linking(Path(request["extracted"]), packages) as reporter:
         await rattler.install(
             [_record(one, path.as_uri()) for one, path in zip(packages, paths)],
             prefix,

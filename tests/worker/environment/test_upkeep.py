@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.worker.environment import nearness
 from runner.worker.environment.cache import soundness
+from runner.worker.environment.cache.pulse import pulse_of
 from runner.worker.environment.cache.shelf import hold
 from runner.worker.environment.cache.slot import Marker, Slot, Use, note, uses, watched_of
 from runner.worker.environment.provisions import provisions
@@ -111,7 +112,7 @@ def test_after_a_reboot_all_is_read_once(host: Host) -> None:
     module = module_of(environment, "blue")
     watched = watched_of(environment.prefix).read_bytes()
     module.write_bytes(b"\0" * module.stat().st_size)  # what a crash can leave of a file that was not yet on the disk
-    lost = replace(marker, boot="another", pulse=soundness.installed.pulse(Path(environment.prefix), watched))
+    lost = replace(marker, boot="another", pulse=pulse_of(Path(environment.prefix), watched))
     slot.write(lost)
     assert soundness.fault(slot, lost) == "blue was edited (blue/__init__.py)"
     again = host.prepare("blue")

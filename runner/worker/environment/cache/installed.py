@@ -1,4 +1,4 @@
-"""What stands in an environment: its distributions, the digest of their files, and a quick look that finds an edit."""
+"""What stands in an environment: its distributions, the digests of their files, which of them a quick look sees."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import base64
 import contextlib
 import csv
 import functools
-import hashlib
 import os
 import re
-from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
@@ -26,7 +24,6 @@ _NOT_CONTENT = frozenset(("direct_url.json", "INSTALLER", "RECORD", "REQUESTED",
 # What no run reads: a quick look is quick because it leaves these out, and a whole one does not.
 _IDLE = (".pyc", ".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".md", ".rst", ".build", ".typed")
 _IDLE_PLACES = re.compile(r"/tests?/|\.dist-info/licenses/")
-_SITE = b"/site-packages/"
 
 
 @dataclass(frozen=True)
@@ -170,55 +167,6 @@ def content_of(one: Distribution, prefix: Path) -> Iterator[str]:
 def _from_prefix(site: str, path: str) -> str:
     """Return a path of a RECORD, relative to the prefix; there are thousands, and few that lead out of ``site``."""
     return os.path.normpath(f"{site}/{path}") if ".." in path else f"{site}/{path}"
-
-
-def watch(prefix: Path, paths: Collection[str]) -> tuple[bytes, str]:
-    """Return the paths that are there, as ``pulse`` takes them, and their pulse."""
-    wanted = sorted(path for path in paths if path)
-    with contextlib.suppress(OSError):  # hardly ever is one listed that is not there
-        listed = os.fsencode("\0".join(wanted))
-        return listed, pulse(prefix, listed)
-    with _opened(prefix) as base:
-        listed = os.fsencode("\0".join(path for path in wanted if _is_there(path, base)))
-    return listed, pulse(prefix, listed)
-
-
-def pulse(prefix: Path, watched: bytes) -> str:
-    """Return the state of the files watched, none of them read: the ctimes, which no edit can set back.
-
-    OSError where one is gone.
-    """
-    paths = watched.split(b"\0") if watched else []
-    site = next((path[: path.index(_SITE) + len(_SITE)] for path in paths if _SITE in path), b"")
-    inside = [path[len(site) :] for path in paths if path.startswith(site)]
-    outside = [path for path in paths if not path.startswith(site)]
-    states = array("q", [*_changed(os.path.join(os.fsencode(prefix), site), inside), *_changed(prefix, outside)])
-    return hashlib.blake2b(states.tobytes() + watched, digest_size=16).hexdigest()
-
-
-def _changed(directory: "Path | bytes", paths: Sequence[bytes]) -> list[int]:
-    """Return the ctimes of files of a directory, in ns."""
-    lstat = os.lstat
-    with _opened(directory) as base:
-        return [lstat(path, dir_fd=base).st_ctime_ns for path in paths]
-
-
-def _is_there(path: str, base: int) -> bool:
-    try:
-        os.lstat(path, dir_fd=base)
-    except OSError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _opened(directory: "Path | bytes") -> Iterator[int]:
-    """Open a directory: relative to it, the kernel does not go the whole path again for each of thousands of files."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _distribution(info: Path) -> Optional[Distribution]:

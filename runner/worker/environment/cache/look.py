@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional, Protocol
 
 from runner.worker.environment.cache import installed, rest
+from runner.worker.environment.cache.pulse import watch
 from runner.worker.values import dataclass
 
 
@@ -54,7 +55,7 @@ def state_of(look: Look, prefix: Path) -> State:
     found = {*look.watched(prefix), *rest.paths(others)}
     if (prefix / "bin").is_dir():
         found.add("bin")  # for what is added to it
-    watched, pulse = installed.watch(prefix, found)
+    watched, pulse = watch(prefix, found)
     return State(watched, pulse, look.top_level(prefix), others)
 
 

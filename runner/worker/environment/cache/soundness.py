@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Optional
 
 from runner.errors import StoreError
-from runner.worker.environment.cache import installed, rest
+from runner.worker.environment.cache import rest
 from runner.worker.environment.cache.look import Look, look_of, state_of
+from runner.worker.environment.cache.pulse import pulse_of
 from runner.worker.environment.cache.slot import Marker, Slot, others_of, watched_of
 from runner.worker.facts import InstalledEnvironment
 from runner.worker.files import replace as rewrite
@@ -33,7 +34,7 @@ def fault(slot: Slot, marker: Marker) -> Optional[str]:
         return reason
     prefix, look, pulse = slot.prefix(marker), look_of(marker.environment.kind), ""
     with contextlib.suppress(OSError):  # a file that is gone is named by the long look
-        pulse = installed.pulse(prefix, watched_of(prefix).read_bytes())
+        pulse = pulse_of(prefix, watched_of(prefix).read_bytes())
         proven = marker.boot in ("", boot_id())
         if proven and pulse == marker.pulse and look.top_level(prefix) == marker.top_level:
             return None

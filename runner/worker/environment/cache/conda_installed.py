@@ -20,7 +20,10 @@ from runner.worker.stat_cache import stat_key
 top_level = distributions.top_level
 
 # What no run reads, or not as bytes: a quick look leaves these out, and a whole one does not.
-_IDLE = (".pyc", ".pyi", ".pxd", ".h", ".hpp", ".a", ".md", ".rst", ".txt", ".html", ".png", ".svg", ".pc", ".cmake")
+_IDLE = (
+    *(".pyc", ".pyi", ".pxd", ".typed", ".h", ".hpp", ".a", ".pc", ".cmake"),
+    *(".md", ".rst", ".txt", ".html", ".png", ".svg"),
+)
 _IDLE_PLACES = ("include/", "share/", "man/", "ssl/")
 _MISSING = ""
 
@@ -137,4 +140,4 @@ def added_by_pip(prefix: Path) -> set[str]:
 
 
 def _is_read(path: str) -> bool:
-    return not (path.endswith(_IDLE) or path.startswith(_IDLE_PLACES) or "/tests/" in path or "/test/" in path)
+    return not (path.endswith(_IDLE) or path.startswith(_IDLE_PLACES) or distributions.IDLE_PLACES.search(path))

@@ -23,7 +23,7 @@ from runner.worker.values import dataclass
 _NOT_CONTENT = frozenset(("direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json", "uv_build.json"))
 # What no run reads: a quick look is quick because it leaves these out, and a whole one does not.
 _IDLE = (".pyc", ".pyi", ".pxd", ".pyx", ".h", ".hpp", ".c", ".cpp", ".md", ".rst", ".build", ".typed")
-_IDLE_PLACES = re.compile(r"/tests?/|\.dist-info/licenses/")
+IDLE_PLACES = re.compile(r"/tests?/|\.dist-info/licenses/")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def watched(prefix: Path) -> set[str]:
     found = {"pyvenv.cfg"}
     for one in distributions(prefix):
         site = os.path.relpath(one.info.parent, prefix)
-        paths = (path for path, *_ in _rows(one.info) if not path.endswith(_IDLE) and not _IDLE_PLACES.search(path))
+        paths = (path for path, *_ in _rows(one.info) if not path.endswith(_IDLE) and not IDLE_PLACES.search(path))
         found.update(_from_prefix(site, path) for path in paths)
     return found
 

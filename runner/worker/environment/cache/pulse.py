@@ -28,13 +28,26 @@ def pulse_of(prefix: Path, watched: bytes) -> str:
 
     OSError where one is gone.
     """
-    paths = watched.split(b"\0") if watched else []
-    site = next((path[: path.index(_SITE) + len(_SITE)] for path in paths if _SITE in path), b"")
-    inside = [path[len(site) :] for path in paths if path.startswith(site)]
-    outside = [path for path in paths if not path.startswith(site)]
+    inside, outside, site = _parted(watched)
     base = os.fsencode(prefix)
     states = array("q", [*_ctimes(os.path.join(base, site), inside), *_ctimes(base, outside)])
     return hashlib.blake2b(states.tobytes() + watched, digest_size=16).hexdigest()
+
+
+def _parted(watched: bytes) -> tuple[list[bytes], list[bytes], bytes]:
+    """Return the paths in site-packages, relative to it, all others, and where that is."""
+    if not watched:
+        return [], [], b""
+    end = watched.find(_SITE)
+    site = watched[watched.rfind(b"\0", 0, end) + 1 : end + len(_SITE)] if end >= 0 else b""
+    first, *inside = (b"\0" + watched).split(b"\0" + site)  # thousands: each is touched once, and by C
+    outside = first.split(b"\0")[1:]
+    number = watched.count(b"\0") + 1
+    mixed = [] if len(inside) + len(outside) == number else [at for at, path in enumerate(inside) if b"\0" in path]
+    for at in mixed:  # followed by others
+        inside[at], *others = inside[at].split(b"\0")
+        outside += others
+    return inside, outside, site
 
 
 def _ctimes(directory: bytes, paths: Sequence[bytes]) -> list[int]:

@@ -25,7 +25,7 @@ class Case:
 def in_turn(cases: Sequence[Case], rounds: int = 7) -> dict[str, list[float]]:
     """Return the wall times in s of each case, after one round that is not counted; a failing command raises.
 
-    Each round begins with another case: whoever comes after one that has written much waits for the disk.
+    Each round begins with another case, so that a disk that gets slower is fair to all, too.
     """
     times: dict[str, list[float]] = {case.name: [] for case in cases}
     for round_ in range(rounds + 1):
@@ -41,6 +41,7 @@ def once(case: Case) -> float:
     """Return the wall time of one run in s."""
     env = {k: v for k, v in (case.env or os.environ).items() if k != "PYTHONDONTWRITEBYTECODE"}
     case.before()
+    os.sync()  # nobody waits for what another one has written
     start = time.perf_counter()
     done = subprocess.run(case.argv, cwd=case.cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     seconds = time.perf_counter() - start

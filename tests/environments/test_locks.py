@@ -15,7 +15,7 @@ from runner.environments.choice import Choice
 from runner.environments.locks import inspect, refuse_unusable
 from runner.environments.plan import plan
 from runner.errors import EnvironmentBuildError
-from runner.worker.environment.locks.project_lock import specification
+from runner.worker.environment.locks.belonging import specification
 from runner.worker.spec import EnvironmentSpec
 from tests.environments.wheels import make_wheel
 

@@ -43,7 +43,7 @@ def look_of(kind: str) -> Look:
         from runner.worker.environment.cache import conda_installed as conda
 
         return conda
-    return _LOOKS.get(kind, installed)
+    return installed
 
 
 def state_of(look: Look, prefix: Path) -> State:
@@ -59,4 +59,8 @@ def state_of(look: Look, prefix: Path) -> State:
     return State(watched, pulse, look.top_level(prefix), others)
 
 
-_LOOKS: "dict[str, Look]" = {"virtualenv": installed}
+def noted(prefix: Path) -> "tuple[tuple[installed.Content, ...], State]":
+    """Read all files of a new virtual environment, and note their state meanwhile."""
+    with installed.reading(prefix) as read:  # the larger part of the work, of which helpers do theirs
+        state = state_of(installed, prefix)
+        return read(), state

@@ -42,13 +42,13 @@ def linking(extracted: Path, packages: "list[Json]") -> Iterator[Any]:
 
         def on_post_link_complete(self, index: int, success: bool) -> None:
             if not success:
-                failed.append(index)
+                failed.append(scripts[index])
 
     linked: "dict[int, str]" = {}
     scripts: "list[tuple[str, str]]" = []
-    failed: "list[int]" = []
+    failed: "list[tuple[str, str]]" = []
     with ThreadPoolExecutor(1) as pool:
         yield Reporter()
-    for index in failed:
-        name, script = scripts[index]
+    if failed:
+        name, script = failed[0]
         raise RefusalError(f"{script}, which {name} runs when it is installed, failed", kind="script")

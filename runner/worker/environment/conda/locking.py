@@ -13,7 +13,6 @@ from runner.worker.environment.conda import lockfile
 from runner.worker.environment.conda.lockfile import PRIORITY, CondaLock
 from runner.worker.environment.locks import belonging, locking, sent
 from runner.worker.environment.locks.locking import Known, Local, Taken
-from runner.worker.environment.locks.project_lock import specification
 from runner.worker.environment.site import Site
 from runner.worker.facts import Gap
 from runner.worker.files import Json
@@ -37,7 +36,7 @@ class Committed:
 
     def is_of(self, wanted: EnvironmentSpec) -> bool:
         """Whether it was made for an environment, stale or not: entry points may have environments of their own."""
-        return belonging.is_of(self.lock.source, wanted) or self.lock.specification == specification(wanted)
+        return belonging.is_of(self.lock, wanted)
 
     def is_left_behind(self, project: Path) -> bool:
         """Whether the file that asked for its environment is gone."""
@@ -152,10 +151,7 @@ def fresh_locks_of(project: Path, wanted: EnvironmentSpec, *platforms: str) -> "
     if found and not mine and not platforms_of(project, wanted):
         raise belonging.of_another(found[0].name, found[0].lock.source, wanted)
     for one in mine:
-        if one.lock.specification != specification(wanted):
-            message = f"{one.name} is stale: the environment files have changed since `mlrun lock` wrote it"
-            hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
-            raise EnvironmentBuildError(message, hint=hint)
+        belonging.expect_fresh(one.name, one.lock, wanted)
     return {one.platform: one for one in mine}
 
 

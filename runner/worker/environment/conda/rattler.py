@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.errors import EnvironmentBuildError
 from runner.worker.environment.cache import installed, shelf
-from runner.worker.environment.cache.look import state_of
+from runner.worker.environment.cache.look import noted
 from runner.worker.environment.cache.shelf import Built
 from runner.worker.environment.conda import tool
 from runner.worker.environment.conda.lockfile import host_platform
@@ -155,8 +155,7 @@ def _make(site: Site, prefix: Path) -> Built:
 
 
 def _built(prefix: Path, interpreter: Interpreter, by: str) -> Built:
-    state = state_of(installed, prefix)
-    digests = {one.name: one.digest for one in installed.contents(prefix)}
+    found, state = noted(prefix)
     made = InstalledEnvironment(
         kind="virtualenv",
         prefix=str(prefix),
@@ -165,4 +164,4 @@ def _built(prefix: Path, interpreter: Interpreter, by: str) -> Built:
         packages=installed.packages(prefix, [pylock.Locked(NAME, VERSION)]),
         built_by=by,
     )
-    return Built(made, digests, state)
+    return Built(made, {one.name: one.digest for one in found}, state)

@@ -13,7 +13,7 @@ from runner.worker.environment.cache.installed import distributions
 from runner.worker.environment.conda import pip, program, rattler
 from runner.worker.environment.conda.lockfile import PRIORITY, CondaLock, CondaPackage, host_platform
 from runner.worker.environment.locks import pylock
-from runner.worker.environment.locks.project_lock import specification
+from runner.worker.environment.locks.belonging import specification
 from runner.worker.environment.locks.pylock import normalised
 from runner.worker.environment.site import Site
 from runner.worker.environment.uv import AS_OF

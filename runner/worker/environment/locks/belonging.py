@@ -1,18 +1,53 @@
-"""Whose a committed lock is: which of a project's environments it was made for, and what that has in its name."""
+"""Whose a committed lock is: which of a project's environments it answers to, and what that has in its name."""
 
 from __future__ import annotations
 
 import posixpath
 import re
 from pathlib import Path
+from typing import Protocol
 
 from runner.errors import EnvironmentBuildError
+from runner.worker.files import Json, canonical
+from runner.worker.hashing import sha256_of
 from runner.worker.spec import EnvironmentSpec
 
 
-def is_of(source: str, wanted: EnvironmentSpec) -> bool:
-    """Whether a lock is of an environment, stale or not; ``source`` is the file that asked, "" where nobody knows."""
-    return not source or posixpath.normpath(source) == posixpath.normpath(wanted.source)
+class Answer(Protocol):
+    """What a committed lock says of itself, of whatever kind it is."""
+
+    @property
+    def source(self) -> str:
+        """The file that asked for the environment; "" where nobody knows."""
+
+    @property
+    def specification(self) -> str:
+        """The digest of what was asked."""
+
+
+def specification(wanted: EnvironmentSpec) -> str:
+    """Return the digest of what a lock answers to, on whatever host."""
+    deciding: Json = {
+        "files": {file.path: file.sha256 for file in wanted.files},
+        "python": wanted.python,
+        "requirements": list(wanted.requirements),
+        "build": list(wanted.build_requirements),
+    }
+    return sha256_of(canonical(deciding))
+
+
+def is_of(lock: Answer, wanted: EnvironmentSpec) -> bool:
+    """Whether a lock was made for an environment, stale or not: entry points may have environments of their own."""
+    is_its_file = not lock.source or posixpath.normpath(lock.source) == posixpath.normpath(wanted.source)
+    return is_its_file or lock.specification == specification(wanted)
+
+
+def expect_fresh(name: str, lock: Answer, wanted: EnvironmentSpec) -> None:
+    """Raise EnvironmentBuildError where the environment files have changed since."""
+    if lock.specification != specification(wanted):
+        message = f"{name} is stale: the environment files have changed since `mlrun lock` wrote it"
+        hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
+        raise EnvironmentBuildError(message, hint=hint)
 
 
 def is_left_behind(source: str, project: Path) -> bool:

@@ -15,7 +15,7 @@ from runner.worker.codec import decode, encode
 from runner.worker.environment.interpreters.platforms import neutral
 from runner.worker.environment.locks import pylock, sent
 from runner.worker.environment.locks.pins import pins_of
-from runner.worker.environment.locks.project_lock import own_lock, specification
+from runner.worker.environment.locks.project_lock import own_lock
 from runner.worker.environment.locks.resolving import Wish, resolve
 from runner.worker.environment.logins import redacted
 from runner.worker.environment.mutex import locked
@@ -272,4 +272,4 @@ def _read_project_file(path: Path) -> bytes:
 
 
 __all__ = ["Known", "Local", "Taken", "asked", "bytes_of", "common", "known"]
-__all__ += ["remembered", "resolved", "specification", "take", "understood"]
+__all__ += ["remembered", "resolved", "take", "understood"]

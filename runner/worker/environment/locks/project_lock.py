@@ -16,8 +16,7 @@ from runner.worker.environment.interpreters.identity import describe, spoken
 from runner.worker.environment.interpreters.platforms import Target, same_platform
 from runner.worker.environment.locks import belonging
 from runner.worker.environment.site import Site
-from runner.worker.files import Json, canonical
-from runner.worker.hashing import sha256_of
+from runner.worker.files import canonical
 from runner.worker.spec import EnvironmentSpec, Interpreter
 from runner.worker.values import dataclass
 
@@ -55,7 +54,7 @@ class ProjectLock:
 
     def is_of(self, wanted: EnvironmentSpec) -> bool:
         """Whether it was made for an environment, stale or not: entry points may have environments of their own."""
-        return belonging.is_of(self.header.source, wanted) or self.header.specification == specification(wanted)
+        return belonging.is_of(self.header, wanted)
 
     def is_left_behind(self, project: Path) -> bool:
         """Whether the file that asked for its environment is gone."""
@@ -105,7 +104,7 @@ def own_lock(site: Site, interpreter: Interpreter) -> Optional[ProjectLock]:
     found = of(all_of(site.project), site.wanted)
     for one in found:
         if one.serves(spoken(interpreter), interpreter.platform):
-            _expect_fresh(one, site.wanted)
+            belonging.expect_fresh(one.name, one.header, site.wanted)
             return one
     if found:
         others = _spoken(found)
@@ -127,14 +126,14 @@ def bound(locks: Iterable[ProjectLock], wanted: EnvironmentSpec, own: Optional[I
         mine = [one for one in mine if one.serves(version, own.platform)]
     found = next(iter(mine), None)
     if found is not None:
-        _expect_fresh(found, wanted)
+        belonging.expect_fresh(found.name, found.header, wanted)
     return found
 
 
 def expect_fresh(project: Path, wanted: EnvironmentSpec) -> None:
     """Raise EnvironmentBuildError where a lock of the project is damaged, or older than the environment files."""
     for one in of(all_of(project, strict=True), wanted):
-        _expect_fresh(one, wanted)
+        belonging.expect_fresh(one.name, one.header, wanted)
 
 
 def series_for(project: Path, wanted: EnvironmentSpec, platform: str) -> Optional[str]:
@@ -194,13 +193,6 @@ def _read(path: Path) -> ProjectLock:
         raise EnvironmentBuildError(message, hint=f"make it again: `mlrun lock{which}`, or remove it") from None
 
 
-def _expect_fresh(one: ProjectLock, wanted: EnvironmentSpec) -> None:
-    if one.header.specification != specification(wanted):
-        message = f"{one.name} is stale: the environment files have changed since `mlrun lock` wrote it"
-        hint = "`mlrun lock` brings it up to date; `--upgrade` runs without it, once"
-        raise EnvironmentBuildError(message, hint=hint)
-
-
 def _spoken(found: Iterable[ProjectLock]) -> str:
     words = [f"{one.name} is for Python {one.header.python} on {one.header.platform}" for one in found]
     return ", ".join(words)
@@ -208,21 +200,10 @@ def _spoken(found: Iterable[ProjectLock]) -> str:
 
 def with_header(data: bytes, wanted: EnvironmentSpec, target: Target) -> bytes:
     """Return a lock as `mlrun lock` writes it into a project."""
-    header = Header(specification(wanted), target.python, target.platform, wanted.source)
+    header = Header(belonging.specification(wanted), target.python, target.platform, wanted.source)
     files = ", ".join(file.path for file in wanted.files) or "no environment file"
     return (
         f"# The lock of {files}, for Python {target.python} on {target.platform}, written by `mlrun lock`.\n"
         "# Commit it: runs install exactly this. After a change of the files: `mlrun lock`; for newer versions: "
         "`mlrun lock --upgrade`.\n"
     ).encode() + b"%s%s\n%s" % (_HEADER, canonical(encode(header)), data)
-
-
-def specification(wanted: EnvironmentSpec) -> str:
-    """Return the digest of what a lock answers to, on whatever host."""
-    deciding: Json = {
-        "files": {file.path: file.sha256 for file in wanted.files},
-        "python": wanted.python,
-        "requirements": list(wanted.requirements),
-        "build": list(wanted.build_requirements),
-    }
-    return sha256_of(canonical(deciding))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.worker.environment.cache import installed
-from runner.worker.environment.cache.look import State, state_of
+from runner.worker.environment.cache.look import State, noted
 from runner.worker.environment.cache.shelf import Built
 from runner.worker.environment.cache.tracing import plant
 from runner.worker.environment.installing import gaps, install, install_again, install_locals
@@ -22,11 +22,12 @@ def build(site: Site, virtualenv: Virtualenv, taken: Taken, prefix: Path) -> Bui
     """Build at ``prefix``, for good: an environment knows its path. EnvironmentBuildError quotes who failed."""
     lock = site.objects.read(taken.known.lock)
     named = [one for one in pylock.read(lock) if one.directory is None]
+    names = {one.name for one in named}
     made = make(site, virtualenv, prefix)
     install(site, lock, prefix, made.seeds)
     install_locals(site, taken.known.locals, prefix)
     plant(prefix)
-    found, state = _checked(site, prefix, {one.name for one in named})
+    found, state = _checked(site, prefix, names)
     digests = {one.name: one.digest for one in found}
     packages = installed.packages(prefix, named)
     environment = InstalledEnvironment(
@@ -37,11 +38,11 @@ def build(site: Site, virtualenv: Virtualenv, taken: Taken, prefix: Path) -> Bui
         lock=taken.known.lock,
         lock_origin=taken.origin,
         packages=packages,
-        installed_digest=installed.digest_of(digests, {one.name for one in named}),
+        installed_digest=installed.digest_of(digests, names),
         built_by=made.by,
         installed_by=site.uv.version,
         variables={"VIRTUAL_ENV": str(prefix)},
-        gaps=(*gaps(packages, named), *_drifting(made, {one.name for one in named})),
+        gaps=(*gaps(packages, named), *_drifting(made, names)),
     )
     return Built(environment, digests, state)
 
@@ -58,16 +59,10 @@ def _checked(site: Site, prefix: Path, names: "set[str]") -> "tuple[tuple[instal
     An environment that is hard-linked with uv's cache, and edited, has changed the cache as well. A careless list
     differs again, and then that is what was published.
     """
-    found, state = _noted(prefix)
+    found, state = noted(prefix)
     wrong = sorted(one.name for one in found if one.name in names and one.altered)
     if not wrong:
         return found, state
     site.say(f"note: uv's cache does not hold what was published as {', '.join(wrong)}: fetched anew")
     install_again(site, wrong, prefix)
-    return _noted(prefix)
-
-
-def _noted(prefix: Path) -> "tuple[tuple[installed.Content, ...], State]":
-    with installed.reading(prefix) as read:  # which is the larger part of the work, and shared
-        state = state_of(installed, prefix)
-        return read(), state
+    return noted(prefix)
